@@ -1,0 +1,1 @@
+"""Non-stop live migration of QEMU/KVM virtual machines, with proof."""

@@ -1,0 +1,35 @@
+"""What the story needs from whoever keeps the books: each step is stored before the next begins."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from godwit.contract.host import HandedOver, Settled
+from godwit.core.errors import GodwitError
+from godwit.core.migration import Event
+from godwit.core.phase import Phase
+
+
+class Diary(Protocol):
+    """The books of one migration. Every verb has stored what it was told when it returns."""
+
+    @property
+    def phase(self) -> Phase:
+        """The phase entered last."""
+        ...
+
+    async def enter(self, phase: Phase, /, *, error: GodwitError | None = None) -> None:
+        """The migration is in that phase now (because of that error); `Broken` if the table forbids it."""
+        ...
+
+    async def record(self, event: Event, /) -> None:
+        """The event is in the feed."""
+        ...
+
+    async def moved(self, handed: HandedOver, /) -> None:
+        """The VM lives at the destination; what the report needs of the hand-over is kept."""
+        ...
+
+    async def settled(self, settled: Settled, /) -> None:
+        """What the network was told is kept."""
+        ...

@@ -1,0 +1,266 @@
+"""What the story needs a host to be: the verbs of a source and of a destination.
+
+Every verb takes one message and returns one message or a stream of them, so that the wire (rpc/) is made from this
+file alone. Orders are idempotent on (migration, attempt): repeat them after a lost answer. Queries change nothing.
+A verb that raises `Refused` touched nothing; one that raises `Failed` has undone what it did; after `Unreachable`
+nothing is known: query.
+
+    manager                     source                          destination
+       |-- prepare_incoming ------------------------------------------->|  an empty QEMU listens, tap muted
+       |-- prepare_outgoing ------>|-- Peer.meet ---------------------->|  clocks compared, connection warm
+       |-- copy ------------------>|==== memory =======================>|
+       |-- hand_over ------------->|  STOP ... completed                |
+       |                           |-- Peer.go ------------------------>|  loaded -> cont -> RESUME
+       |                           |<- running -------------------------|
+       |<- handed over ------------|  DONE                              |  announces
+       |-- retire ---------------->|  QEMU gone                         |
+       |-- settle ----------------------------------------------------->|
+Undo: abort_outgoing at the source, then abort_incoming at the destination; both only before GO.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from typing import Protocol
+
+from pydantic import ConfigDict
+
+from godwit.core.migration import Event
+from godwit.core.model import Fact, HostFacts, Name, Pinned, Value, VmSpec, VmStatus
+from godwit.core.report import Announcement, PassReport, TimelineEntry
+
+
+class Nothing(Value):
+    """No words are needed."""
+
+
+class VmRef(Value):
+    """Names a VM."""
+
+    name: Name
+
+
+class StartVm(Value):
+    """Start this VM here; it is this host's from now on."""
+
+    spec: VmSpec
+    pinned: Pinned
+
+
+class StopVm(Value):
+    """End a VM: through ACPI within the time, then off."""
+
+    name: Name
+    grace_s: float = 30.0
+    """0: at once."""
+
+
+class Order(Value):
+    """Which attempt of which migration of which VM an order belongs to."""
+
+    migration: str
+    attempt: int
+    epoch: int
+    vm: Name
+
+    def order(self) -> Order:
+        """The bare order within any request that carries one."""
+        return Order(**{name: getattr(self, name) for name in Order.model_fields})
+
+
+class Reserve(Order):
+    """Keep room for the VM at the destination; mark the VM as moving at the source."""
+
+    memory_mib: int
+    role: str
+    """`source` or `destination`."""
+
+
+class PrepareIncoming(Order):
+    """Make an empty QEMU that waits for this VM."""
+
+    spec: VmSpec
+    pinned: Pinned
+    source: Name
+    multifd: bool
+
+
+class IncomingReady(Fact):
+    """The destination listens."""
+
+    uri: str
+    """For QEMU's `migrate`: `tcp:ADDRESS:PORT`."""
+    boot_id: str
+
+
+class PrepareOutgoing(Order):
+    """Get ready to send this VM."""
+
+    destination: Name
+    peer_address: str
+    uri: str
+    multifd: bool
+    max_blackout_ms: int
+    bandwidth_bytes_per_s: int | None = None
+
+
+class OutgoingReady(Fact):
+    """The source knows its peer."""
+
+    clock_offset_ms: float
+    """Destination's clock minus the source's."""
+    clock_error_ms: float
+    """Half of the best round trip: the offset is right within this."""
+
+
+class HandedOver(Fact):
+    """The VM runs at the destination, and its source never will again."""
+
+    stopped_at_ms: float
+    """Unix time of the source's STOP in milliseconds, source's clock."""
+    resumed_at_ms: float
+    """Unix time of the destination's RESUME in milliseconds, source's clock."""
+    blackout_ms: float
+    clock_error_ms: float
+    predicted_blackout_ms: float | None = None
+    transferred_bytes: int
+    passes: tuple[PassReport, ...] = ()
+    timeline: tuple[TimelineEntry, ...] = ()
+    """Relative to STOP."""
+
+
+class Settled(Fact):
+    """What the destination told the network so far."""
+
+    announcements: tuple[Announcement, ...] = ()
+    """`at_ms` here is relative to RESUME."""
+    settled: bool = False
+
+
+class ConsoleData(Value):
+    """Bytes of a serial console; the first message to the host names the VM and may be empty."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", ser_json_bytes="base64", val_json_bytes="base64")
+
+    name: Name | None = None
+    data: bytes = b""
+
+
+class Host(Protocol):
+    """What the manager may ask of a host."""
+
+    async def facts(self, request: Nothing, /) -> HostFacts:
+        """What the host is and what runs on it."""
+        ...
+
+    def watch(self, request: Nothing, /) -> AsyncIterator[VmStatus]:
+        """First the status of each VM, then each change, for as long as the caller listens."""
+        ...
+
+    async def start_vm(self, request: StartVm, /) -> VmStatus:
+        """The VM runs here. On failure nothing is left of it."""
+        ...
+
+    async def stop_vm(self, request: StopVm, /) -> VmStatus:
+        """The VM's QEMU is gone, and with it its taps."""
+        ...
+
+    async def vm_status(self, request: VmRef, /) -> VmStatus:
+        """The VM as it is now; `NotFound` when no QEMU of it is here."""
+        ...
+
+    def console(self, request: AsyncIterator[ConsoleData], /) -> AsyncIterator[ConsoleData]:
+        """The serial console, both ways, until either side closes."""
+        ...
+
+    async def reserve(self, request: Reserve, /) -> Nothing:
+        """Room is kept (destination), or the VM is marked as moving (source); nothing else may move it."""
+        ...
+
+    async def release(self, request: Order, /) -> Nothing:
+        """What `reserve` kept is free again; releasing twice, or what was never kept, is harmless."""
+        ...
+
+    async def prepare_incoming(self, request: PrepareIncoming, /) -> IncomingReady:
+        """An empty QEMU listens, its taps are plugged but muted. On failure nothing of it is left."""
+        ...
+
+    async def abort_incoming(self, request: Order, /) -> Nothing:
+        """The waiting QEMU is gone; raises `Unresolved` if this host has been told to run the VM."""
+        ...
+
+    async def prepare_outgoing(self, request: PrepareOutgoing, /) -> OutgoingReady:
+        """The peer is met and QEMU is set; the VM runs undisturbed."""
+        ...
+
+    def copy(self, request: Order, /) -> AsyncIterator[Event]:
+        """Copies memory; ends when the rest fits into the blackout, or vCPUs have stopped already.
+
+        Closing the stream does not stop the copying: `abort_outgoing` does.
+        """
+        ...
+
+    async def hand_over(self, request: Order, /) -> HandedOver:
+        """The VM runs at the destination. `Failed`: it runs here again. `Unresolved`: ask both."""
+        ...
+
+    async def abort_outgoing(self, request: Order, /) -> Nothing:
+        """The VM runs here as before; raises `Unresolved` if it has been given away."""
+        ...
+
+    async def retire(self, request: Order, /) -> Nothing:
+        """The source's QEMU is gone; only after `hand_over`."""
+        ...
+
+    async def settle(self, request: Order, /) -> Settled:
+        """The first announcements are out at the destination."""
+        ...
+
+
+class Meet(Value):
+    """The source's question for the time, and for whether the destination is ready for this move."""
+
+    order: Order
+
+
+class Met(Fact):
+    """The destination's answer."""
+
+    unix_ms: float
+    ready: bool
+
+
+class Go(Order):
+    """The token: the destination may run the VM once it has loaded it."""
+
+    count: int
+    last: bool = False
+    """The source's QEMU is dead: nobody else can run it."""
+
+
+class GoAnswer(Fact):
+    """What became of the token."""
+
+    verdict: str
+    """`running`, `returned` (still loading, token given back) or `returned-dead` (its QEMU is dead)."""
+    resumed_at_unix_ms: float | None = None
+    """Destination's clock."""
+    timeline: tuple[TimelineEntry, ...] = ()
+    """`at_ms` here is Unix time on the destination's clock."""
+    reason: str = ""
+
+
+class Peer(Protocol):
+    """What one agent may ask of another: the hand-over, and nothing else."""
+
+    async def meet(self, request: Meet, /) -> Met:
+        """The destination's clock, and whether it waits for this move. Changes nothing."""
+        ...
+
+    async def go(self, request: Go, /) -> GoAnswer:
+        """Answered when the VM runs or the token comes back; repeated, it gets the same answer."""
+        ...
+
+    async def abort(self, request: Order, /) -> Nothing:
+        """The source runs the VM: what waits here is ended. `Unresolved` if it was told to run."""
+        ...

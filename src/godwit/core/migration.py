@@ -1,0 +1,99 @@
+"""A migration as the operator sees it: what was asked, what is known so far, what happened."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+
+from pydantic import Field
+
+from godwit.core.model import Fact, Name, Value
+from godwit.core.phase import ENDED, Phase
+
+
+class MigrationRequest(Value):
+    """What a person asks for: goals, not knobs."""
+
+    vm: Name
+    destination: Name | None = None
+    """None: the manager chooses the host with the most free memory."""
+    max_blackout_ms: int = Field(default=300, ge=1, le=2_000_000)
+    deadline_s: float | None = Field(default=None, gt=0)
+    """For the whole migration; none: only the phases' own deadlines apply."""
+    bandwidth_bytes_per_s: int | None = Field(default=None, gt=0)
+    """Cap on the memory stream; none: what the link gives."""
+
+
+class Progress(Value):
+    """How far the copying of memory is."""
+
+    pass_number: int
+    transferred_bytes: int
+    remaining_bytes: int
+    total_bytes: int
+    bandwidth_bytes_per_s: int
+    """Of the memory stream, smoothed."""
+    dirty_bytes_per_s: int
+    predicted_blackout_ms: float | None = None
+    time_left_s: float | None = None
+
+
+class EventKind(StrEnum):
+    """What may happen to a migration, in the past tense."""
+
+    phase_entered = "phase-entered"
+    progressed = "progressed"
+    pass_completed = "pass-completed"
+    decided = "decided"
+    stopped = "stopped"
+    completed = "completed"
+    given = "given"
+    loaded = "loaded"
+    resumed = "resumed"
+    announced = "announced"
+    retired = "retired"
+    warned = "warned"
+    ended = "ended"
+
+
+class Event(Fact):
+    """One thing that happened; log, feed, report and metrics are all made from these."""
+
+    sequence: int = 0
+    """Counts up within one migration; resume a stream by naming the last one seen."""
+    migration: str = ""
+    at: datetime
+    at_ms: float = 0.0
+    """Since the migration's start."""
+    kind: EventKind
+    text: str
+    """One line for a person."""
+    phase: Phase | None = None
+    progress: Progress | None = None
+    data: dict[str, Any] = Field(default_factory=dict)
+
+
+class Migration(Fact):
+    """The record of one migration; the store holds it, every face shows it."""
+
+    id: str
+    vm: Name
+    source: Name
+    destination: Name
+    phase: Phase = Phase.pending
+    attempt: int = 1
+    epoch: int = 0
+    """Counts the moves of this VM; a message of an older one is answered, never obeyed."""
+    request: MigrationRequest
+    started_at: datetime
+    ended_at: datetime | None = None
+    error: str | None = None
+    error_kind: str | None = None
+    progress: Progress | None = None
+    settled: bool = False
+
+    @property
+    def is_ended(self) -> bool:
+        """No attempt will act on it again."""
+        return self.phase in ENDED

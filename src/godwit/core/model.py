@@ -1,0 +1,161 @@
+"""What the operator names: VMs, hosts, networks, datastores, disks."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from ipaddress import IPv4Interface, IPv6Interface
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+
+Name = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]([a-z0-9.-]{0,38}[a-z0-9])?$")]
+"""A name that is also a directory and a DNS label: 1 to 40 of a-z 0-9 . -, letter or digit at both ends."""
+
+MacAddress = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{2}(:[0-9a-f]{2}){5}$")]
+
+MIB = 1024 * 1024
+
+
+class Value(BaseModel):
+    """A frozen value that refuses what it does not know."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Fact(BaseModel):
+    """A frozen value told by a peer, who may be newer: unknown fields are ignored."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+
+class VmState(StrEnum):
+    """What the operator sees of a VM."""
+
+    stopped = "stopped"
+    starting = "starting"
+    running = "running"
+    migrating = "migrating"
+    crashed = "crashed"
+    in_doubt = "in-doubt"
+
+
+class Accelerator(StrEnum):
+    """How QEMU runs guest code."""
+
+    kvm = "kvm"
+    tcg = "tcg"
+
+
+class Image(Value):
+    """A kernel and an initial file system that a VM boots, by absolute paths that its hosts share."""
+
+    name: str
+    kernel: str
+    initrd: str
+    cmdline: str = ""
+
+
+class Nic(Value):
+    """One network card of a VM."""
+
+    network: Name
+    mac: MacAddress
+    ip: IPv4Interface | None = None
+    ip6: IPv6Interface | None = None
+
+
+class Disk(Value):
+    """One disk of a VM: an image file in a datastore."""
+
+    name: Name
+    datastore: Name
+    path: str
+    """Absolute path, the same on every host that sees the datastore."""
+    format: str = "raw"
+    size_bytes: int = Field(gt=0)
+
+
+class VmSpec(Value):
+    """What a VM is, as asked for: complete, but not yet bound to a machine type or CPU model."""
+
+    name: Name
+    uuid: str
+    memory_mib: int = Field(ge=64, le=16 * 1024 * 1024)
+    cpus: int = Field(ge=1, le=1024)
+    image: Image
+    nics: tuple[Nic, ...] = ()
+    disks: tuple[Disk, ...] = ()
+
+
+class Pinned(Value):
+    """What must never change while a VM lives, because its memory image depends on it; chosen at first start."""
+
+    machine: str
+    """A versioned machine type (`pc-q35-7.2`), never an alias."""
+    cpu_model: str
+    """A versioned CPU model (`Nehalem-v1`), never `host` or `max`."""
+    accelerator: Accelerator
+
+
+class Network(Value):
+    """What a VM's NIC is attached to, as the manager knows it."""
+
+    name: Name
+    pool: str | None = None
+    """Addresses to hand out, `10.90.0.100-10.90.0.199/24`; none: the operator names them."""
+
+
+class Datastore(Value):
+    """A place where disks live."""
+
+    name: Name
+    kind: str = "directory"
+    path: str
+    shared: bool = False
+
+
+class QemuFacts(Fact):
+    """What one host's QEMU can do, asked from QEMU itself."""
+
+    version: str
+    machines: tuple[str, ...]
+    """Versioned q35 machine types, newest first."""
+    cpu_models: tuple[str, ...]
+    """Versioned CPU models that run here with every feature."""
+    accelerator: Accelerator
+    multifd: bool = True
+
+
+class VmStatus(Fact):
+    """One QEMU on one host, as its agent sees it."""
+
+    name: Name
+    state: VmState
+    owned: bool
+    """This host may run it (its journal says so); false for a copy that waits at a destination."""
+    keeper_pid: int | None = None
+    qemu_pid: int | None = None
+    """Process ids as the agent's namespace counts them."""
+    memory_mib: int = 0
+    exit_status: int | None = None
+
+
+class HostFacts(Fact):
+    """What an agent tells about its host."""
+
+    host: Name
+    agent_version: str
+    agent_pid: int
+    boot_id: str
+    memory_mib: int
+    """Memory for guests in all."""
+    memory_free_mib: int
+    """Memory that no guest has been promised."""
+    cpus: int
+    networks: tuple[Name, ...] = ()
+    datastores: tuple[Name, ...] = ()
+    vms: tuple[VmStatus, ...] = ()
+    migration_address: str
+    peer_address: str
+    """`address:port` where this agent answers other agents."""
+    qemu: QemuFacts

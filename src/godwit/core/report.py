@@ -1,0 +1,95 @@
+"""The report of a migration: every field is defined here and nowhere else.
+
+Times are in milliseconds: `at_ms` of the timeline and of announcements is relative to the source's STOP where it
+lies in the hand-over (negative: before), `total_ms` to the start of the migration.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Literal
+
+from godwit.core.model import Fact
+
+
+class Forecast(Fact):
+    """What was predicted when the switch-over was decided."""
+
+    total_ms: float | None = None
+    blackout_ms: float | None = None
+
+
+class PassReport(Fact):
+    """One round of pre-copy."""
+
+    number: int
+    remaining_bytes: int
+    """What was still to send when the pass ended."""
+    dirty_rate: int
+    """Bytes per second that the guest dirtied during the pass."""
+    bandwidth: int
+    """Bytes per second of the memory stream during the pass."""
+
+
+class Announcement(Fact):
+    """One telling of the VM's new place to the network."""
+
+    kind: str
+    at_ms: float
+    witnessed_by: tuple[str, ...] = ()
+
+
+class NetworkReport(Fact):
+    """What the hand-over of the network did."""
+
+    frames_drained: int = 0
+    frames_relayed: int = 0
+    announcements: tuple[Announcement, ...] = ()
+    witnessed_at_ms: float | None = None
+    relay_removed_at_ms: float | None = None
+
+
+class ConnectionReport(Fact):
+    """What one TCP connection went through."""
+
+    client: str
+    server: str
+    longest_silence_ms: float
+    retransmissions: int
+    resets: int
+    survived: bool
+
+
+class TimelineEntry(Fact):
+    """One event of the hand-over."""
+
+    at_ms: float
+    event: str
+
+
+class Report(Fact):
+    """What happened, field by field and stable: other programs read it."""
+
+    id: str
+    vm: str
+    source: str
+    destination: str
+    outcome: Literal["done", "failed", "cancelled", "in-doubt", "lost"]
+    settled: bool = False
+    started_at: datetime
+    total_ms: float
+    """From the request's start to its end."""
+    blackout_ms: float | None = None
+    """Source vCPUs stopped (STOP) until destination vCPUs run (RESUME), on one clock; none: they never stopped."""
+    clock_error_ms: float | None = None
+    """Bound on the error of `blackout_ms` from comparing two hosts' clocks: half the best round trip."""
+    forecast: Forecast = Forecast()
+    passes: tuple[PassReport, ...] = ()
+    transferred_bytes: int = 0
+    network: NetworkReport = NetworkReport()
+    connections: tuple[ConnectionReport, ...] | None = None
+    """None: not observed."""
+    timeline: tuple[TimelineEntry, ...] = ()
+    error: str | None = None
+    stopped_at_ms: float | None = None
+    """The source's STOP in Unix time: where the timeline's zero lies; none: the zero is the start."""
