@@ -1,0 +1,1 @@
+"""The story of a migration, told once for every kind."""

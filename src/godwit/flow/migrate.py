@@ -1,0 +1,30 @@
+"""The story of a migration: its phases in their order, each with its undo."""
+
+from __future__ import annotations
+
+from godwit.contract.diary import Diary
+from godwit.contract.host import Host
+from godwit.core.plan import Move
+from godwit.flow.check import check
+from godwit.flow.ending import ended
+from godwit.flow.hand_over import hand_over, settle
+from godwit.flow.sides import Sides
+from godwit.flow.states import copied, prepared, reserved
+
+
+async def migrate(move: Move, *, source: Host, destination: Host, diary: Diary) -> None:
+    """The VM runs at the destination, or where it was, or the diary says that a person must look.
+
+    The diary's last phase tells which; errors are recorded there and not raised. Cancelling the task before the
+    hand-over undoes everything; from the hand-over on, it changes nothing.
+    """
+    sides = Sides(source, destination, diary)
+    async with ended(diary):
+        plan = await check(move, sides)  # every choice made once, before anything is touched
+        async with (
+            reserved(plan, sides),  # the VM is ours to move; room for it is kept at the destination
+            prepared(plan, sides),  # an empty QEMU listens; its taps are plugged but muted
+            copied(plan, sides),  # memory copied until the rest fits the blackout budget
+        ):
+            await hand_over(plan, sides)  # the blackout: the VM changes owner; the only irreversible step
+        await settle(plan, sides)  # announced; the source retires

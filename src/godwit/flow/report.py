@@ -1,0 +1,67 @@
+"""Makes the report of a migration from what the diary kept."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal, cast
+
+from godwit.contract.host import HandedOver, Settled
+from godwit.core.migration import Event, Migration
+from godwit.core.phase import Phase
+from godwit.core.report import Announcement, Forecast, NetworkReport, Report, TimelineEntry
+
+Outcome = Literal["done", "failed", "cancelled", "in-doubt", "lost"]
+
+
+def compose(
+    migration: Migration, events: Sequence[Event], handed: HandedOver | None, settled: Settled | None
+) -> Report:
+    """The report as far as it can be told now; an unfinished migration reads as in doubt."""
+    outcome = migration.phase.value if migration.is_ended else Phase.in_doubt.value
+    base = Report(
+        id=migration.id,
+        vm=migration.vm,
+        source=migration.source,
+        destination=migration.destination,
+        outcome=cast(Outcome, outcome),
+        settled=bool(settled and settled.settled),
+        started_at=migration.started_at,
+        total_ms=_total_ms(migration, events),
+        timeline=tuple(TimelineEntry(at_ms=event.at_ms, event=event.text) for event in _told(events)),
+        transferred_bytes=max((e.progress.transferred_bytes for e in events if e.progress), default=0),
+        error=migration.error,
+    )
+    return _with_hand_over(base, handed, settled) if handed else base
+
+
+def _with_hand_over(base: Report, handed: HandedOver, settled: Settled | None) -> Report:
+    stop_ms = handed.stopped_at_ms - base.started_at.timestamp() * 1000
+    entries = [TimelineEntry(at_ms=e.at_ms - stop_ms, event=e.event) for e in base.timeline]
+    told = settled.announcements if settled else ()
+    return base.model_copy(
+        update={
+            "blackout_ms": handed.blackout_ms,
+            "clock_error_ms": handed.clock_error_ms,
+            "forecast": Forecast(blackout_ms=handed.predicted_blackout_ms),
+            "passes": handed.passes,
+            "transferred_bytes": handed.transferred_bytes,
+            "timeline": tuple(sorted((*entries, *handed.timeline), key=lambda e: e.at_ms)),
+            "network": NetworkReport(announcements=tuple(_after_stop(each, handed) for each in told)),
+            "stopped_at_ms": handed.stopped_at_ms,
+        }
+    )
+
+
+def _after_stop(announcement: Announcement, handed: HandedOver) -> Announcement:
+    """Hosts tell announcements relative to RESUME; reports tell them relative to STOP."""
+    return announcement.model_copy(update={"at_ms": announcement.at_ms + handed.blackout_ms})
+
+
+def _total_ms(migration: Migration, events: Sequence[Event]) -> float:
+    end = migration.ended_at or (events[-1].at if events else migration.started_at)
+    return (end - migration.started_at).total_seconds() * 1000
+
+
+def _told(events: Sequence[Event]) -> list[Event]:
+    """Progress ticks are for the bar, not for the report."""
+    return [event for event in events if event.progress is None]

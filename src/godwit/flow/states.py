@@ -1,0 +1,74 @@
+"""The states that hold while a migration goes on: each one's undo is armed before its act."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from godwit.contract.host import IncomingReady, PrepareIncoming, PrepareOutgoing, Reserve
+from godwit.core.phase import Phase
+from godwit.core.plan import Plan
+from godwit.flow.ending import deadline, phase, undone_by, warn
+from godwit.flow.sides import Sides, order
+
+
+@asynccontextmanager
+async def reserved(plan: Plan, sides: Sides) -> AsyncIterator[None]:
+    """Nobody else moves the VM, and room for it is kept at the destination."""
+    asked = order(plan.move)
+
+    async def release() -> None:
+        await asyncio.gather(sides.source.release(asked), sides.destination.release(asked))
+
+    await sides.diary.enter(Phase.reserving)
+    async with undone_by(release, sides.diary):
+        async with deadline(Phase.reserving):
+            words = asked.model_dump() | {"memory_mib": plan.move.spec.memory_mib}
+            await sides.source.reserve(Reserve(**words, role="source"))
+            await sides.destination.reserve(Reserve(**words, role="destination"))
+        yield
+
+
+@asynccontextmanager
+async def prepared(plan: Plan, sides: Sides) -> AsyncIterator[None]:
+    """An empty QEMU listens at the destination, its taps muted; the source has met it."""
+    asked = order(plan.move)
+    async with undone_by(lambda: sides.destination.abort_incoming(asked), sides.diary):
+        async with phase(Phase.preparing, sides.diary):
+            ready = await sides.destination.prepare_incoming(_incoming(plan))
+            met = await sides.source.prepare_outgoing(_outgoing(plan, ready))
+        if met.clock_error_ms > 5:
+            await warn(sides.diary, f"the hosts' clocks can be compared only within {met.clock_error_ms:.1f} ms")
+        yield
+
+
+@asynccontextmanager
+async def copied(plan: Plan, sides: Sides) -> AsyncIterator[None]:
+    """Memory is at the destination but for a rest that fits into the blackout."""
+    asked = order(plan.move)
+    async with undone_by(lambda: sides.source.abort_outgoing(asked), sides.diary):
+        async with phase(Phase.copying, sides.diary, limit_s=plan.move.request.deadline_s):
+            async for event in sides.source.copy(asked):
+                await sides.diary.record(event)
+        yield
+
+
+def _incoming(plan: Plan) -> PrepareIncoming:
+    move = plan.move
+    return PrepareIncoming(
+        **order(move).model_dump(), spec=move.spec, pinned=move.pinned, source=move.source, multifd=plan.multifd
+    )
+
+
+def _outgoing(plan: Plan, ready: IncomingReady) -> PrepareOutgoing:
+    move = plan.move
+    return PrepareOutgoing(
+        **order(move).model_dump(),
+        destination=move.destination,
+        peer_address=plan.peer_address,
+        uri=ready.uri,
+        multifd=plan.multifd,
+        max_blackout_ms=move.request.max_blackout_ms,
+        bandwidth_bytes_per_s=move.request.bandwidth_bytes_per_s,
+    )

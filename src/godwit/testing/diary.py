@@ -1,0 +1,43 @@
+"""A diary in memory that keeps the phase table, as the manager's does."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from godwit.contract.host import HandedOver, Settled
+from godwit.core.errors import GodwitError
+from godwit.core.migration import Event
+from godwit.core.phase import Phase, step
+
+
+@dataclass
+class MemoryDiary:
+    """Implements contract.diary.Diary."""
+
+    phases: list[Phase] = field(default_factory=lambda: [Phase.pending])
+    events: list[Event] = field(default_factory=list)
+    error: GodwitError | None = None
+    handed: HandedOver | None = None
+    told: Settled | None = None
+
+    @property
+    def phase(self) -> Phase:
+        """The last one entered."""
+        return self.phases[-1]
+
+    async def enter(self, phase: Phase, /, *, error: GodwitError | None = None) -> None:
+        """By the table."""
+        self.phases.append(step(self.phase, phase))
+        self.error = error or self.error
+
+    async def record(self, event: Event, /) -> None:
+        """Kept."""
+        self.events.append(event)
+
+    async def moved(self, handed: HandedOver, /) -> None:
+        """Kept."""
+        self.handed = handed
+
+    async def settled(self, settled: Settled, /) -> None:
+        """Kept."""
+        self.told = settled

@@ -1,0 +1,80 @@
+"""A host that fails on demand: before the act, after it, never answering, or with its answer lost."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from enum import StrEnum
+from typing import Any, cast
+
+from godwit.contract.host import Host
+from godwit.core.errors import Failed, Unreachable
+
+
+class Fault(StrEnum):
+    """What goes wrong."""
+
+    fails_before = "fails-before"
+    fails_after = "fails-after"
+    hangs = "hangs"
+    answer_lost = "answer-lost"
+
+
+STREAMS = frozenset({"copy", "watch", "console"})
+
+
+class FaultyHost:
+    """Passes every verb on to a real or fake host; the named one goes wrong once, hanging for ever."""
+
+    def __init__(self, host: Host, verb: str, fault: Fault) -> None:
+        self._host = host
+        self._verb = verb
+        self._fault = fault
+        self._spent = False
+        self.struck = asyncio.Event()
+
+    def __getattr__(self, verb: str) -> Any:
+        act = getattr(self._host, verb)
+        if verb != self._verb:
+            return act
+        return (
+            (lambda request: self._stream(act, request))
+            if verb in STREAMS
+            else lambda request: self._call(act, request)
+        )
+
+    async def _call(self, act: Callable[[Any], Any], request: Any) -> Any:
+        if self._spent and self._fault != Fault.hangs:
+            return await act(request)
+        await self._before()
+        answer = await act(request)
+        self._after()
+        return answer
+
+    async def _stream(self, act: Callable[[Any], AsyncIterator[Any]], request: Any) -> AsyncIterator[Any]:
+        if not self._spent:
+            await self._before()
+        async for item in act(request):
+            yield item
+        if not self._spent:
+            self._after()
+
+    async def _before(self) -> None:
+        self.struck.set()
+        if self._fault == Fault.hangs:
+            self._spent = True
+            await asyncio.get_running_loop().create_future()
+        if self._fault == Fault.fails_before:
+            self._spent = True
+            raise Failed(f"{self._verb} failed before it did anything")
+
+    def _after(self) -> None:
+        self._spent = True
+        if self._fault == Fault.fails_after:
+            raise Failed(f"{self._verb} failed after it had done its work")
+        raise Unreachable(f"the answer to {self._verb} was lost")
+
+
+def faulty(host: Host, verb: str, fault: Fault) -> Host:
+    """That host, with one verb that goes wrong."""
+    return cast(Host, FaultyHost(host, verb, fault))

@@ -1,0 +1,262 @@
+"""A host in memory: the verbs of contract.host with QEMU, kernel and journal left out, the rules kept."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+
+from godwit.contract.host import (
+    ConsoleData,
+    HandedOver,
+    IncomingReady,
+    Nothing,
+    Order,
+    OutgoingReady,
+    PrepareIncoming,
+    PrepareOutgoing,
+    Reserve,
+    Settled,
+    StartVm,
+    StopVm,
+    VmRef,
+)
+from godwit.core.errors import NotFound, Refused, Unresolved
+from godwit.core.migration import Event, EventKind
+from godwit.core.model import HostFacts, VmState, VmStatus
+from godwit.core.ownership import OWNERS, Cue, Ownership, step
+from godwit.core.report import Announcement
+
+
+@dataclass
+class FakeVm:
+    """A VM's copy on one host."""
+
+    request: StartVm
+    state: Ownership
+    running: bool
+    order: Order | None = None
+    listeners: int = 0
+    outgoing: PrepareOutgoing | None = None
+    handed: HandedOver | None = None
+
+    def take(self, cue: Cue) -> None:
+        """By the same table as the real agent."""
+        self.state = step(self.state, cue).state
+
+
+@dataclass
+class FakeHost:
+    """Implements contract.host.Host."""
+
+    told: HostFacts
+    peers: dict[str, FakeHost] = field(default_factory=dict)
+    vms: dict[str, FakeVm] = field(default_factory=dict)
+    moving: dict[str, Order] = field(default_factory=dict)
+    promised_mib: dict[str, int] = field(default_factory=dict)
+    passes: int = 3
+    listeners: set[asyncio.Queue[VmStatus]] = field(default_factory=set)
+
+    @property
+    def name(self) -> str:
+        """The host's."""
+        return self.told.host
+
+    def is_running(self, vm: str) -> bool:
+        """Its vCPUs run here."""
+        return vm in self.vms and self.vms[vm].running
+
+    def owns(self, vm: str) -> bool:
+        """Its journal here gives the right to run it."""
+        return vm in self.vms and self.vms[vm].state in OWNERS
+
+    def leftovers(self) -> list[str]:
+        """What only a migration that goes on may hold."""
+        waiting = [f"{self.name}: {vm} waits" for vm, each in self.vms.items() if each.state not in OWNERS]
+        return waiting + [f"{self.name}: {vm} is moving" for vm in {*self.moving, *self.promised_mib}]
+
+    async def facts(self, request: Nothing, /) -> HostFacts:
+        """As told, with what is here."""
+        used = sum(each.request.spec.memory_mib for each in self.vms.values())
+        promised = sum(mib for vm, mib in self.promised_mib.items() if vm not in self.vms)
+        free = self.told.memory_mib - used - promised
+        statuses = tuple(self._status(name) for name in self.vms)
+        return self.told.model_copy(update={"memory_free_mib": free, "vms": statuses})
+
+    async def watch(self, request: Nothing, /) -> AsyncIterator[VmStatus]:
+        """First the status of each VM, then each change."""
+        queue: asyncio.Queue[VmStatus] = asyncio.Queue()
+        for name in self.vms:
+            queue.put_nowait(self._status(name))
+        self.listeners.add(queue)
+        try:
+            while True:
+                yield await queue.get()
+        finally:
+            self.listeners.discard(queue)
+
+    async def start_vm(self, request: StartVm, /) -> VmStatus:
+        """Runs at once."""
+        name = request.spec.name
+        if name in self.vms:
+            raise Refused(f"a QEMU of {name} is on {self.name} already")
+        await self._has_room(name, request.spec.memory_mib)
+        self.vms[name] = FakeVm(request, Ownership.own, running=True)
+        return self._tell(name)
+
+    async def stop_vm(self, request: StopVm, /) -> VmStatus:
+        """Gone at once."""
+        status = self._status(request.name)
+        if request.name in self.moving:
+            raise Refused(f"{request.name} is being moved")
+        return self._end(status)
+
+    async def vm_status(self, request: VmRef, /) -> VmStatus:
+        """As it is."""
+        return self._status(request.name)
+
+    async def console(self, request: AsyncIterator[ConsoleData], /) -> AsyncIterator[ConsoleData]:
+        """Echoes."""
+        async for message in request:
+            yield ConsoleData(data=message.data)
+
+    async def reserve(self, request: Reserve, /) -> Nothing:
+        """Kept once."""
+        order = request.order()
+        if self.moving.get(request.vm, order) != order:
+            raise Refused(f"{request.vm} is being moved")
+        if request.role == "destination":
+            await self._has_room(request.vm, request.memory_mib)
+            self.promised_mib[request.vm] = request.memory_mib
+        else:
+            self._status(request.vm)
+        self.moving[request.vm] = order
+        return Nothing()
+
+    async def release(self, request: Order, /) -> Nothing:
+        """Free again."""
+        if self.moving.get(request.vm) == request.order():
+            self._forget(request.vm)
+        return Nothing()
+
+    async def prepare_incoming(self, request: PrepareIncoming, /) -> IncomingReady:
+        """A copy that waits."""
+        here = self.vms.get(request.vm)
+        if here and here.order != request.order():
+            raise Refused(f"a QEMU of {request.vm} is on {self.name} already")
+        start = StartVm(spec=request.spec, pinned=request.pinned)
+        self.vms[request.vm] = here or FakeVm(start, Ownership.armed, running=False, order=request.order())
+        return IncomingReady(uri="tcp:192.0.2.2:4444", boot_id=self.told.boot_id)
+
+    async def abort_incoming(self, request: Order, /) -> Nothing:
+        """The waiting copy is gone."""
+        here = self.vms.get(request.vm)
+        if here and here.order == request.order():
+            if here.state != Ownership.armed:
+                raise Unresolved(f"{request.vm} was handed to {self.name}")
+            del self.vms[request.vm]
+        return Nothing()
+
+    async def prepare_outgoing(self, request: PrepareOutgoing, /) -> OutgoingReady:
+        """The peer is there."""
+        self._here(request.vm).outgoing = request
+        return OutgoingReady(clock_offset_ms=0.0, clock_error_ms=0.1)
+
+    async def copy(self, request: Order, /) -> AsyncIterator[Event]:
+        """A few passes."""
+        vm = self._outgoing(request)
+        if vm.state in {Ownership.own, Ownership.running}:
+            vm.take(Cue.offered)
+        for number in range(1, self.passes + 1):
+            await asyncio.sleep(0.1)
+            yield Event(at=datetime.now(UTC), kind=EventKind.pass_completed, text=f"pass {number} ended")
+
+    async def hand_over(self, request: Order, /) -> HandedOver:
+        """The peer runs it, and this host never will again; repeated, it gets the same answer."""
+        vm = self._outgoing(request)
+        if vm.handed is None:
+            assert vm.outgoing is not None
+            vm.running = False
+            vm.take(Cue.completed)
+            self.peers[vm.outgoing.destination].receive(request)
+            vm.take(Cue.answered_running)
+            vm.handed = HandedOver(
+                stopped_at_ms=0.0, resumed_at_ms=10.0, blackout_ms=10.0, clock_error_ms=0.1, transferred_bytes=1000
+            )
+        return vm.handed
+
+    def receive(self, order: Order) -> None:
+        """GO came, and the copy was loaded."""
+        vm = self.vms[order.vm]
+        for cue in (Cue.went, Cue.loaded, Cue.resumed):
+            vm.take(cue)
+        vm.running = True
+        self._tell(order.vm)
+
+    async def abort_outgoing(self, request: Order, /) -> Nothing:
+        """It runs here as before."""
+        vm = self.vms.get(request.vm)
+        if vm and vm.state == Ownership.offer:
+            vm.take(Cue.failed_running)
+        if not vm or vm.state not in {Ownership.own, Ownership.running}:
+            raise Unresolved(f"{request.vm} was given away by {self.name}")
+        vm.outgoing = None
+        return Nothing()
+
+    async def retire(self, request: Order, /) -> Nothing:
+        """The source's copy is gone."""
+        vm = self.vms.get(request.vm)
+        if vm and vm.state != Ownership.done:
+            raise Unresolved(f"{self.name} has not given {request.vm} away")
+        self.vms.pop(request.vm, None)
+        self._forget(request.vm)
+        return Nothing()
+
+    async def settle(self, request: Order, /) -> Settled:
+        """Announced once."""
+        self._forget(request.vm)
+        return Settled(announcements=(Announcement(kind="announce-self", at_ms=0.0),), settled=True)
+
+    def crash(self, vm: str) -> None:
+        """Its QEMU ends by itself."""
+        self._end(self._status(vm).model_copy(update={"exit_status": 139}), VmState.crashed)
+
+    async def _has_room(self, vm: str, memory_mib: int) -> None:
+        free = (await self.facts(Nothing())).memory_free_mib + self.promised_mib.get(vm, 0)
+        if memory_mib > free:
+            raise Refused(f"{self.name} has {free} MiB free, {vm} needs {memory_mib} MiB")
+
+    def _here(self, vm: str) -> FakeVm:
+        if vm not in self.vms:
+            raise NotFound(f"no QEMU of {vm} is on {self.name}")
+        return self.vms[vm]
+
+    def _outgoing(self, order: Order) -> FakeVm:
+        vm = self._here(order.vm)
+        if vm.outgoing is None or vm.outgoing.order() != order.order():
+            raise Refused(f"{self.name} has not prepared migration {order.migration} of {order.vm}")
+        return vm
+
+    def _status(self, name: str) -> VmStatus:
+        vm = self._here(name)
+        state = VmState.running if vm.running else VmState.migrating
+        memory_mib = vm.request.spec.memory_mib
+        return VmStatus(name=name, state=state, owned=vm.state in OWNERS, qemu_pid=1, memory_mib=memory_mib)
+
+    def _end(self, status: VmStatus, state: VmState = VmState.stopped) -> VmStatus:
+        del self.vms[status.name]
+        last = status.model_copy(update={"state": state, "qemu_pid": None, "memory_mib": 0})
+        for queue in self.listeners:
+            queue.put_nowait(last)
+        return last
+
+    def _tell(self, name: str) -> VmStatus:
+        status = self._status(name)
+        for queue in self.listeners:
+            queue.put_nowait(status)
+        return status
+
+    def _forget(self, vm: str) -> None:
+        self.moving.pop(vm, None)
+        self.promised_mib.pop(vm, None)

@@ -1,0 +1,181 @@
+"""The story on fakes: told once well, and interrupted at every verb in every way."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import cast
+
+import pytest
+
+from godwit.contract.host import Host, StartVm
+from godwit.core.errors import Cancelled, Refused
+from godwit.core.migration import EventKind, MigrationRequest
+from godwit.core.phase import Phase
+from godwit.core.plan import Move
+from godwit.flow.migrate import migrate
+from godwit.testing.clock import run
+from godwit.testing.diary import MemoryDiary
+from godwit.testing.faults import Fault, FaultyHost, faulty
+from godwit.testing.world import PINNED, SPEC, World
+
+HAPPY = ["pending", "checking", "reserving", "preparing", "copying", "handing-over", "settling", "done"]
+
+SOURCE_VERBS = ("facts", "reserve", "prepare_outgoing", "copy", "hand_over", "retire")
+DESTINATION_VERBS = ("facts", "reserve", "prepare_incoming", "settle")
+CALLS = [("source", verb) for verb in SOURCE_VERBS] + [("destination", verb) for verb in DESTINATION_VERBS]
+
+
+def a_move(attempt: int = 1) -> Move:
+    return Move(
+        migration="m1",
+        attempt=attempt,
+        epoch=attempt,
+        spec=SPEC,
+        pinned=PINNED,
+        source="host-a",
+        destination="host-b",
+        request=MigrationRequest(vm=SPEC.name, destination="host-b"),
+    )
+
+
+async def a_world() -> World:
+    world = World()
+    await world.source.start_vm(StartVm(spec=SPEC, pinned=PINNED))
+    return world
+
+
+async def tell(world: World, instead: dict[str, Host] | None = None, *, attempt: int = 1) -> MemoryDiary:
+    """The diary of a migration in that world, with another host in place of one of its sides."""
+    diary = MemoryDiary()
+    sides: dict[str, Host] = {"source": world.source, "destination": world.destination} | (instead or {})
+    await migrate(a_move(attempt), source=sides["source"], destination=sides["destination"], diary=diary)
+    return diary
+
+
+async def moves_again(world: World) -> None:
+    """Whatever happened before, the VM can be moved now, and nothing hangs about."""
+    if world.runs_on == ["host-b"]:
+        return
+    diary = await tell(world, attempt=2)
+    assert diary.phase == Phase.done, diary.error
+    assert world.runs_on == ["host-b"]
+    assert world.leftovers() == []
+
+
+def test_the_vm_runs_at_the_destination_and_nothing_is_left() -> None:
+    async def story() -> None:
+        world = await a_world()
+
+        diary = await tell(world)
+
+        assert [str(phase) for phase in diary.phases] == HAPPY
+        assert world.runs_on == ["host-b"]
+        assert world.leftovers() == []
+        assert diary.handed is not None
+        assert diary.told is not None
+        assert [e.kind for e in diary.events].count(EventKind.pass_completed) == 3
+        world.check()
+
+    run(story())
+
+
+@pytest.mark.parametrize("fault", [Fault.fails_before, Fault.fails_after, Fault.answer_lost])
+@pytest.mark.parametrize(("side", "verb"), CALLS)
+def test_a_verb_that_goes_wrong_leaves_one_running_vm(side: str, verb: str, fault: Fault) -> None:
+    async def story() -> None:
+        world = await a_world()
+        host = faulty(getattr(world, side), verb, fault)
+
+        diary = await tell(world, {side: host})
+
+        world.check()
+        if diary.phase == Phase.failed:
+            assert world.runs_on == ["host-a"]
+            assert world.leftovers() == []
+            await moves_again(world)
+        elif diary.phase == Phase.done:
+            assert (verb, fault) == ("hand_over", Fault.answer_lost)
+        else:
+            assert diary.phase == Phase.in_doubt
+            assert verb in {"hand_over", "retire", "settle"}
+            assert (verb, fault) != ("hand_over", Fault.fails_before)
+        assert (diary.error is None) == (diary.phase == Phase.done)
+
+    run(story())
+
+
+@pytest.mark.parametrize(("side", "verb"), CALLS)
+def test_a_verb_that_never_answers_meets_its_deadline(side: str, verb: str) -> None:
+    async def story() -> None:
+        world = await a_world()
+
+        diary = await tell(world, {side: faulty(getattr(world, side), verb, Fault.hangs)})
+
+        world.check()
+        late = verb in {"hand_over", "settle", "retire"}
+        assert diary.phase == (Phase.in_doubt if late else Phase.failed)
+        if not late:
+            assert world.leftovers() == []
+            await moves_again(world)
+
+    run(story())
+
+
+@pytest.mark.parametrize(("side", "verb"), CALLS)
+def test_cancelling_during_a_verb(side: str, verb: str) -> None:
+    """Before the hand-over it undoes everything; from then on it changes nothing."""
+
+    async def story() -> None:
+        world = await a_world()
+        host = FaultyHost(getattr(world, side), verb, Fault.hangs)
+        diary = MemoryDiary()
+        sides: dict[str, Host] = {"source": world.source, "destination": world.destination, side: cast(Host, host)}
+        task = asyncio.create_task(
+            migrate(a_move(), source=sides["source"], destination=sides["destination"], diary=diary)
+        )
+        await host.struck.wait()
+
+        task.cancel()
+        await asyncio.wait([task])
+
+        world.check()
+        late = verb in {"hand_over", "settle", "retire"}
+        assert diary.phase == (Phase.in_doubt if late else Phase.cancelled)
+        if not late:
+            assert isinstance(diary.error, Cancelled)
+            assert world.leftovers() == []
+            await moves_again(world)
+
+    run(story())
+
+
+def test_an_undo_that_fails_is_told_and_does_not_hide_the_reason() -> None:
+    async def story() -> None:
+        world = await a_world()
+        world.source.passes = 0
+        destination = faulty(world.destination, "abort_incoming", Fault.fails_before)
+
+        source = faulty(world.source, "prepare_outgoing", Fault.fails_before)
+        diary = await tell(world, {"source": source, "destination": destination})
+
+        assert diary.phase == Phase.failed
+        assert "prepare_outgoing" in str(diary.error)
+        assert [event.kind for event in diary.events] == [EventKind.warned]
+        world.check()
+
+    run(story())
+
+
+def test_an_obstacle_is_refused_before_anything_is_touched() -> None:
+    async def story() -> None:
+        world = await a_world()
+        world.destination.told = world.destination.told.model_copy(update={"memory_mib": 100})
+
+        diary = await tell(world)
+
+        assert isinstance(diary.error, Refused)
+        assert "100 MiB" in diary.error.message
+        assert [str(phase) for phase in diary.phases] == ["pending", "checking", "failed"]
+        assert world.leftovers() == []
+
+    run(story())
