@@ -1,0 +1,1 @@
+"""The daemon on every host: it obeys, and owns the QEMUs, taps and journals of its host."""

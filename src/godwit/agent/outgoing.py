@@ -1,0 +1,165 @@
+"""A VM on its way out: what the manager's verbs for a source do."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+
+from godwit.agent.blackout import Blackout
+from godwit.agent.governor import Governor
+from godwit.agent.local import LocalVm
+from godwit.agent.telling import Telling
+from godwit.contract.host import (
+    GoAnswer,
+    HandedOver,
+    Meet,
+    OutgoingReady,
+    Peer,
+    PrepareOutgoing,
+)
+from godwit.core.errors import Failed, GodwitError, Refused, Unreachable, Unresolved
+from godwit.core.migration import Event
+from godwit.core.ownership import Ownership
+from godwit.core.report import TimelineEntry
+from godwit.qemu import memory
+
+MEETINGS = 8
+"""Round trips to compare clocks; the shortest counts (Cristian's algorithm)."""
+
+
+class Outgoing:
+    """One attempt to send one VM away."""
+
+    def __init__(self, vm: LocalVm, request: PrepareOutgoing, peer: Peer) -> None:
+        self.order = request.order()
+        self._vm = vm
+        self._request = request
+        self._peer = peer
+        self._telling = Telling(request.migration)
+        self._governor = Governor(vm.machine.monitor, self._telling, max_blackout_ms=request.max_blackout_ms)
+        self._blackout = Blackout(vm, self.order, peer, self._telling, uri=request.uri)
+        self._ready: OutgoingReady | None = None
+        self._tasks: list[asyncio.Task[None]] = []
+
+    @property
+    def has_stopped(self) -> bool:
+        """The VM's vCPUs stopped here."""
+        return self._blackout.stopped_at_ms is not None
+
+    async def prepare(self) -> OutgoingReady:
+        """The peer is met and QEMU is set; the VM runs undisturbed."""
+        if self._ready is None:
+            self._ready = await self._meet()
+            await memory.prepare_sender(
+                self._vm.machine.monitor,
+                multifd=self._request.multifd,
+                bandwidth_bytes_per_s=self._request.bandwidth_bytes_per_s,
+            )
+        return self._ready
+
+    async def copy(self) -> AsyncIterator[Event]:
+        """Starts the copying, once; tells of it until the switch-over may come."""
+        if not self._tasks:
+            armed = asyncio.Event()
+            self._tasks = [asyncio.create_task(self._follow(armed)), asyncio.create_task(self._govern())]
+            await armed.wait()
+        async for event in self._telling.follow():
+            yield event
+
+    async def hand_over(self) -> HandedOver:
+        """The switch-over is allowed, and over."""
+        await self._allow()
+        answer = await asyncio.shield(self._blackout.result)
+        return await self._handed_over(answer)
+
+    async def abort(self) -> None:
+        """The VM runs here as before; `Unresolved` if it is given away, or may be."""
+        if self._tasks and not self._blackout.result.done():
+            await memory.break_off(self._vm.machine.monitor)
+            await asyncio.wait([self._blackout.result])
+        if self._vm.owner.state not in {Ownership.own, Ownership.running}:
+            raise Unresolved(
+                f"{self.order.vm} was given to {self._request.destination} and cannot be taken back: "
+                f"see `godwit migration show {self.order.migration}`"
+            )
+        await self.close()
+
+    async def close(self) -> None:
+        """Nothing of this attempt runs on; QEMU and journal stay as they are."""
+        self._blackout.close()
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    async def _follow(self, armed: asyncio.Event) -> None:
+        """Feeds QEMU's events to the governor and to the hand-over."""
+        try:
+            with self._vm.machine.monitor.listening() as events:
+                await self._blackout.offer(self._request.destination)
+                armed.set()
+                async for event in events:
+                    if event.name == "MIGRATION_PASS":
+                        self._governor.pass_ended(event.data["pass"] - 1)
+                    if event.name == "STOP":
+                        self._governor.stop()
+                        self._telling.finish()
+                    await self._blackout.heed(event)
+                    if self._blackout.result.done():
+                        return
+        except GodwitError as error:
+            armed.set()
+            self._blackout.give_up(error)
+
+    async def _govern(self) -> None:
+        try:
+            await self._governor.run()
+        except Failed as error:
+            self._telling.finish(error)
+
+    async def _allow(self) -> None:
+        if not self.has_stopped and not self._blackout.result.done():
+            await self._governor.allow()
+
+    async def _meet(self) -> OutgoingReady:
+        best = OutgoingReady(clock_offset_ms=0, clock_error_ms=float("inf"))
+        for _ in range(MEETINGS):
+            asked = time.time() * 1000
+            met = await self._peer.meet(Meet(order=self.order))
+            answered = time.time() * 1000
+            if not met.ready:
+                raise Refused(
+                    f"{self._request.destination} does not wait for {self.order.vm}: start the migration again"
+                )
+            error = (answered - asked) / 2
+            if error < best.clock_error_ms:
+                best = OutgoingReady(clock_offset_ms=met.unix_ms - (asked + answered) / 2, clock_error_ms=error)
+        return best
+
+    async def _handed_over(self, answer: GoAnswer) -> HandedOver:
+        stop_ms, ready = self._blackout.stopped_at_ms, self._ready
+        assert stop_ms is not None
+        assert ready is not None
+        assert answer.resumed_at_unix_ms is not None
+        resumed_ms = answer.resumed_at_unix_ms - ready.clock_offset_ms
+        theirs = [
+            TimelineEntry(at_ms=e.at_ms - ready.clock_offset_ms - stop_ms, event=e.event) for e in answer.timeline
+        ]
+        ours = [TimelineEntry(at_ms=e.at_ms - stop_ms, event=e.event) for e in self._blackout.timeline]
+        return HandedOver(
+            stopped_at_ms=stop_ms,
+            resumed_at_ms=resumed_ms,
+            blackout_ms=round(resumed_ms - stop_ms, 3),
+            clock_error_ms=round(ready.clock_error_ms, 3),
+            predicted_blackout_ms=self._governor.predicted_ms,
+            transferred_bytes=await self._transferred_bytes(),
+            passes=self._governor.passes,
+            timeline=tuple(sorted(ours + theirs, key=lambda entry: entry.at_ms)),
+        )
+
+    async def _transferred_bytes(self) -> int:
+        """0 when its QEMU died meanwhile: the figure is not worth an error."""
+        try:
+            return (await memory.sample(self._vm.machine.monitor)).transferred_bytes
+        except (Failed, Unreachable):
+            return 0

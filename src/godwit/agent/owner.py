@@ -1,0 +1,49 @@
+"""The thin shell around the table of ownership: one VM's journal on this host."""
+
+from __future__ import annotations
+
+from godwit.contract.host import Order
+from godwit.contract.journal import Journal
+from godwit.core.ownership import OWNERS, Act, Cue, Ownership, Record, step
+
+WRITES = {Act.write: False, Act.write_durable: True}
+
+
+class Owner:
+    """Keeps a VM's journal by the table, and tells what to do next.
+
+    Writing blocks the event loop on purpose: where the table says durable, nothing may happen before the disk has
+    it, and a hop to a thread would cost the blackout as much as the write.
+    """
+
+    def __init__(self, journal: Journal, *, boot_id: str) -> None:
+        self._journal = journal
+        self._record = journal.last() or Record(state=Ownership.closed, boot_id=boot_id)
+        self._boot_id = boot_id
+
+    @property
+    def state(self) -> Ownership:
+        """What the journal says."""
+        return self._record.state
+
+    @property
+    def is_owner(self) -> bool:
+        """This host may run the VM."""
+        return self.state in OWNERS
+
+    def take(self, cue: Cue, **about: str | int) -> tuple[Act, ...]:
+        """The journal says what the table makes of the cue; what remains to be done is returned, in order.
+
+        `about` are fields of the record that the cue changes. `Broken` (illegal here) leaves all as it was.
+        """
+        following = step(self.state, cue)
+        record = self._record.model_copy(update={"state": following.state, "boot_id": self._boot_id, **about})
+        for act in following.acts:
+            if act in WRITES:
+                self._journal.append(record, durable=WRITES[act])
+        self._record = record
+        return tuple(act for act in following.acts if act not in WRITES)
+
+    def is_about(self, order: Order) -> bool:
+        """The last hand-over written here is that of the order."""
+        return (self._record.migration, self._record.epoch) == (order.migration, order.epoch)

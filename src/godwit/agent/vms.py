@@ -1,0 +1,235 @@
+"""The VMs of this host: started, found again, watched, ended."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+
+from godwit.agent.launching import launch
+from godwit.agent.local import LocalVm, Passport, Place
+from godwit.agent.owner import Owner
+from godwit.agent.room import Room
+from godwit.contract.host import StartVm, StopVm
+from godwit.core.config import AgentConfig
+from godwit.core.errors import GodwitError, NotFound, Refused, Unreachable
+from godwit.core.model import VmState, VmStatus
+from godwit.core.ownership import Cue, Ownership
+from godwit.host.facts import boot_id
+from godwit.host.journal_file import JournalFile
+from godwit.qemu.keeper import EXITED
+from godwit.qemu.machine import Machine
+from godwit.qemu.monitor import QmpEvent
+from godwit.telemetry.log import logger
+
+log = logger("agent")
+
+AT_HOME = frozenset({Ownership.own, Ownership.running})
+"""Owned, and not on its way out."""
+
+STATE_AFTER = {"RESUME": VmState.running, "STOP": VmState.migrating}
+"""QEMU's events that change what is told of an owned VM."""
+
+
+class Vms:
+    """All VMs that have, or just had, a QEMU here; everything told about them goes through here."""
+
+    def __init__(self, config: AgentConfig, room: Room) -> None:
+        self.config = config
+        self._room = room
+        self._here: dict[str, LocalVm] = {}
+        self._starting: set[str] = set()
+        self._listeners: set[asyncio.Queue[VmStatus]] = set()
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def statuses(self) -> list[VmStatus]:
+        """Of every VM."""
+        return [vm.status() for vm in self._here.values()]
+
+    def memory_in_use(self) -> dict[str, int]:
+        """MiB of each VM that has a QEMU."""
+        return {vm.name: vm.passport.spec.memory_mib for vm in self._here.values() if vm.is_alive}
+
+    def get(self, name: str) -> LocalVm:
+        """The VM; `NotFound` names this host."""
+        try:
+            return self._here[name]
+        except KeyError:
+            raise NotFound(f"no QEMU of {name} is on {self.config.host}: see `godwit vm show {name}`") from None
+
+    def owner(self, name: str) -> Owner:
+        """The journal of a VM, whether it is here or not."""
+        if name in self._here:
+            return self._here[name].owner
+        return Owner(JournalFile(Place.of(self.config, name).journal), boot_id=boot_id())
+
+    def claim(self, name: str) -> None:
+        """Nobody else starts or receives the VM; `Refused` if it is here."""
+        alive = name in self._here and self._here[name].is_alive
+        if alive or name in self._starting:
+            raise Refused(
+                f"a QEMU of {name} is on {self.config.host} already: see `godwit host show {self.config.host}`"
+            )
+        self._starting.add(name)
+
+    def unclaim(self, name: str) -> None:
+        """Undoes `claim`."""
+        self._starting.discard(name)
+
+    async def start(self, request: StartVm) -> VmStatus:
+        """The VM runs here. On failure nothing of it is left."""
+        spec, place = request.spec, Place.of(self.config, request.spec.name)
+        self.claim(spec.name)
+        try:
+            self._room.promise(spec.name, spec.memory_mib, self.memory_in_use())
+            machine, plugs = await launch(
+                self.config, place, spec=spec, pinned=request.pinned, incoming=False, generation=""
+            )
+            passport = Passport(spec=spec, pinned=request.pinned, plugs=plugs)
+            place.write_passport(passport)
+            owner = self.owner(spec.name)
+            owner.take(Cue.started, **process_of(machine))
+            return self.welcome(LocalVm(passport, owner, machine, VmState.running))
+        finally:
+            self._room.forget(spec.name)
+            self.unclaim(spec.name)
+
+    def welcome(self, vm: LocalVm) -> VmStatus:
+        """The VM is one of ours: watched, and told to the listeners."""
+        self._here[vm.name] = vm
+        task = asyncio.create_task(self._watch(vm), name=f"watch {vm.name}")
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return self.tell(vm)
+
+    def tell(self, vm: LocalVm, state: VmState | None = None) -> VmStatus:
+        """Every listener knows the VM's state, which is the one given, if any."""
+        vm.state = state or vm.state
+        status = vm.status()
+        for queue in self._listeners:
+            queue.put_nowait(status)
+        return status
+
+    async def watch(self) -> AsyncIterator[VmStatus]:
+        """The status of each VM, then each change."""
+        queue: asyncio.Queue[VmStatus] = asyncio.Queue()
+        for status in self.statuses():
+            queue.put_nowait(status)
+        self._listeners.add(queue)
+        try:
+            while True:
+                yield await queue.get()
+        finally:
+            self._listeners.discard(queue)
+
+    async def stop(self, request: StopVm) -> VmStatus:
+        """The VM's QEMU is gone: by ACPI within the grace, then off."""
+        vm = self.get(request.name)
+        if vm.is_alive:
+            vm.stopping = True
+            if request.grace_s:
+                await _power_down(vm.machine, request.grace_s)
+            await vm.machine.retire()
+            if vm.owner.state in AT_HOME:
+                vm.owner.take(Cue.ended)
+        return self.part(vm, VmState.stopped)
+
+    def part(self, vm: LocalVm, state: VmState) -> VmStatus:
+        """The VM is none of ours any more: its passport is gone, its last state has been told."""
+        Place.of(self.config, vm.name).passport.unlink(missing_ok=True)
+        status = self.tell(vm, state)
+        if self._here.get(vm.name) is vm:
+            del self._here[vm.name]
+        return status
+
+    async def close(self) -> None:
+        """Nobody here watches the VMs any more; they run on."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        for vm in self._here.values():
+            await vm.machine.close()
+
+    async def adopt_all(self) -> None:
+        """Every QEMU that outlived the agent is ours again, undisturbed."""
+        passports = sorted((self.config.state_dir / "vms").glob("*/vm.json"))
+        for path in passports:
+            try:
+                await self._adopt(path.parent.name)
+            except GodwitError as error:
+                log.error("cannot adopt", vm=path.parent.name, error=str(error))
+
+    async def _adopt(self, name: str) -> None:
+        place = Place.of(self.config, name)
+        passport = place.read_passport()
+        assert passport is not None
+        owner = self.owner(name)
+        try:
+            machine = await Machine.adopt(place.run_dir)
+        except NotFound:
+            log.warning("its QEMU is gone", vm=name)
+            place.passport.unlink()
+            if owner.state in AT_HOME:
+                owner.take(Cue.qemu_died)
+            return
+        running = owner.is_owner and await machine.runstate() == "running"
+        self.welcome(LocalVm(passport, owner, machine, VmState.running if running else VmState.migrating))
+        log.info("found again", vm=name, qemu_pid=machine.qemu_pid, journal=owner.state.value)
+
+    async def _watch(self, vm: LocalVm) -> None:
+        """Tells what QEMU says, until it is gone."""
+        while True:
+            try:
+                with vm.machine.monitor.listening() as events:
+                    await self._listen(vm, events)
+                break
+            except Unreachable:
+                if vm.stopping or not await self._find_again(vm):
+                    break
+        await self._see_off(vm)
+
+    async def _listen(self, vm: LocalVm, events: AsyncIterator[QmpEvent]) -> None:
+        async for event in events:
+            self._heed(vm, event)
+            if event.name == EXITED:
+                return
+
+    async def _find_again(self, vm: LocalVm) -> bool:
+        """Its keeper was lost; whether QEMU is alive under a new one."""
+        try:
+            vm.machine = await Machine.adopt(vm.machine.run_dir)
+        except GodwitError as error:
+            log.error("lost its keeper and its QEMU", vm=vm.name, error=str(error))
+            return False
+        log.warning("lost its keeper, gave it another", vm=vm.name, keeper_pid=vm.machine.keeper_pid)
+        return True
+
+    def _heed(self, vm: LocalVm, event: QmpEvent) -> None:
+        if vm.owner.is_owner and event.name in STATE_AFTER:
+            self.tell(vm, STATE_AFTER[event.name])
+
+    async def _see_off(self, vm: LocalVm) -> None:
+        """A QEMU that ended by itself: powered off by its guest, or crashed."""
+        if vm.stopping or self._here.get(vm.name) is not vm or vm.owner.state not in AT_HOME:
+            return
+        try:
+            vm.exit_status = await vm.machine.exit_status()
+        except GodwitError:
+            vm.exit_status = None
+        await vm.machine.retire()
+        log.warning("QEMU ended", vm=vm.name, exit_status=vm.exit_status)
+        vm.owner.take(Cue.qemu_died)
+        self.part(vm, VmState.stopped if vm.exit_status == 0 else VmState.crashed)
+
+
+def process_of(machine: Machine) -> dict[str, int]:
+    """The journal's words for a QEMU."""
+    return {"qemu_pid": machine.qemu_pid, "qemu_start_ticks": machine.qemu_start_ticks}
+
+
+async def _power_down(machine: Machine, grace_s: float) -> None:
+    await machine.powerdown()
+    try:
+        async with asyncio.timeout(grace_s):
+            await machine.gone.wait()
+    except TimeoutError:
+        log.warning("did not power down in time, turning it off", grace_s=grace_s)

@@ -1,0 +1,1 @@
+"""The composition root: builds objects; the only place that chooses adapters."""
