@@ -6,21 +6,22 @@ import asyncio
 import contextlib
 import json
 import socket
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+import tempfile
+from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 
 import pytest
 
 from godwit.contract.host import Host, Nothing
 from godwit.core.config import AgentConfig, Tls
-from godwit.core.model import Image, VmSpec
+from godwit.core.model import Image, VmSpec, VmState
 from godwit.core.placement import pin
 from godwit.lab.image import default_cache, ensure_image
 from godwit.main.agent import run as run_agent
 from godwit.qemu.machine import Machine
 from godwit.rpc import pki
 from godwit.rpc.remote import connect
-from godwit.testing.host_suite import SUITE, Pair
+from godwit.testing.host_suite import SLOW_BYTES_PER_S, SUITE, Pair
 from godwit.testing.world import SPEC
 
 pytestmark = pytest.mark.lab
@@ -52,17 +53,38 @@ def free_port() -> int:
         return port
 
 
-@contextlib.contextmanager
-def short_directory(tmp_path: Path) -> Iterator[Path]:
-    """Socket paths are short, pytest's directories are not."""
-    import tempfile
+class RunningAgent:
+    """An agent in this process that can be restarted; its VMs run on meanwhile."""
 
-    with tempfile.TemporaryDirectory(prefix="gw") as directory:
-        yield Path(directory)
+    def __init__(self, config: AgentConfig, manager: Tls) -> None:
+        self.config = config
+        self._connection = connect(Host, address=config.listen[0], name=config.host, tls=manager)
+        self.host = self._connection.verbs
+        self._task: asyncio.Task[None] | None = None
+
+    async def start(self) -> None:
+        self._task = asyncio.create_task(run_agent(self.config))
+        async with asyncio.timeout(30):
+            while not self._task.done():
+                with contextlib.suppress(Exception):
+                    await self.host.facts(Nothing())
+                    return
+        self._task.result()
+
+    async def stop(self) -> None:
+        assert self._task
+        self._task.cancel()
+        await asyncio.gather(self._task, return_exceptions=True)
+
+    async def end(self) -> None:
+        await self._connection.close()
+        await self.stop()
+        for run_dir in (self.config.run_dir / "vms").glob("*"):
+            await (await Machine.adopt(run_dir)).retire()
 
 
 @contextlib.asynccontextmanager
-async def an_agent(name: str, directory: Path, certificates: Path, manager: Tls) -> AsyncIterator[Host]:
+async def an_agent(name: str, directory: Path, certificates: Path, manager: Tls) -> AsyncIterator[RunningAgent]:
     port = free_port()
     config = AgentConfig(
         host=name,
@@ -75,35 +97,106 @@ async def an_agent(name: str, directory: Path, certificates: Path, manager: Tls)
         memory_mib=700,
         accelerator="tcg",
     )
-    task = asyncio.create_task(run_agent(config))
-    connection = connect(Host, address=config.listen[0], name=name, tls=manager)
+    agent = RunningAgent(config, manager)
     try:
-        async with asyncio.timeout(30):
-            while not task.done():
-                with contextlib.suppress(Exception):
-                    await connection.verbs.facts(Nothing())
-                    break
-        yield connection.verbs
+        await agent.start()
+        yield agent
     finally:
-        await connection.close()
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
-        for run_dir in (config.run_dir / "vms").glob("*"):
-            await (await Machine.adopt(run_dir)).retire()
+        await agent.end()
 
 
-@pytest.mark.parametrize("case", SUITE, ids=lambda case: case.__name__)
-def test_real(case: Callable[[Pair], Awaitable[None]], image: Image, certificates: Path, tmp_path: Path) -> None:
-    async def story(directory: Path) -> None:
+Story = Callable[[Pair, RunningAgent, RunningAgent], Awaitable[None]]
+
+
+def tell(story: Story, image: Image, certificates: Path) -> None:
+    async def told(directory: Path) -> None:
         manager = pki.issue(certificates, role="manager", name="manager", addresses=["127.0.0.1"])
         async with (
             an_agent("host-a", directory, certificates, manager) as source,
             an_agent("host-b", directory, certificates, manager) as destination,
         ):
-            facts = [await each.facts(Nothing()) for each in (source, destination)]
+            facts = [await each.host.facts(Nothing()) for each in (source, destination)]
             spec: VmSpec = SPEC.model_copy(update={"nics": (), "image": image})
             async with asyncio.timeout(60):
-                await case(Pair(source, destination, spec, pin(facts, first="host-a")))
+                pair = Pair(source.host, destination.host, spec, pin(facts, first="host-a"))
+                await story(pair, source, destination)
 
-    with short_directory(tmp_path) as directory:
-        asyncio.run(story(directory))
+    with tempfile.TemporaryDirectory(prefix="gw") as directory:  # socket paths are short, pytest's directories long
+        asyncio.run(told(Path(directory)))
+
+
+@pytest.mark.parametrize("case", SUITE, ids=lambda case: case.__name__)
+def test_real(case: Callable[[Pair], Awaitable[None]], image: Image, certificates: Path) -> None:
+    async def story(pair: Pair, source: RunningAgent, destination: RunningAgent) -> None:
+        await case(pair)
+
+    tell(story, image, certificates)
+
+
+async def begin(pair: Pair, *, bandwidth_bytes_per_s: int | None = None) -> None:
+    await pair.source.start_vm(pair.start)
+    await pair.prepare(bandwidth_bytes_per_s=bandwidth_bytes_per_s)
+    async for _ in pair.source.copy(pair.order()):
+        break
+
+
+async def pids(host: Host) -> list[tuple[int | None, int | None]]:
+    return [(vm.keeper_pid, vm.qemu_pid) for vm in (await host.facts(Nothing())).vms]
+
+
+@pytest.mark.parametrize("restarted", ["source", "destination", "both"])
+def test_a_move_goes_on_after_agents_were_restarted(restarted: str, image: Image, certificates: Path) -> None:
+    async def story(pair: Pair, source: RunningAgent, destination: RunningAgent) -> None:
+        await begin(pair)
+        before = [await pids(host) for host in (pair.source, pair.destination)]
+        for agent in {"source": [source], "destination": [destination], "both": [source, destination]}[restarted]:
+            await agent.stop()
+            await agent.start()
+
+        assert [await pids(host) for host in (pair.source, pair.destination)] == before
+        async for _ in pair.source.copy(pair.order()):
+            pass
+        handed = await pair.source.hand_over(pair.order())
+        await pair.destination.settle(pair.order())
+        await pair.source.retire(pair.order())
+
+        assert handed.blackout_ms > 0
+        assert (await pair.destination.vm_status(pair.ref)).owned
+        assert await pids(pair.source) == []
+
+    tell(story, image, certificates)
+
+
+def test_a_move_is_undone_after_its_agents_were_restarted(image: Image, certificates: Path) -> None:
+    async def story(pair: Pair, source: RunningAgent, destination: RunningAgent) -> None:
+        await begin(pair, bandwidth_bytes_per_s=SLOW_BYTES_PER_S)
+        for agent in (destination, source):
+            await agent.stop()
+            await agent.start()
+        await pair.undo()
+
+        assert await pids(pair.destination) == []
+        status = await pair.source.vm_status(pair.ref)
+        assert (status.state, status.owned) == (VmState.running, True)
+        await pair.prepare()
+
+    tell(story, image, certificates)
+
+
+def test_a_move_that_was_handed_over_is_answered_by_restarted_agents(image: Image, certificates: Path) -> None:
+    async def story(pair: Pair, source: RunningAgent, destination: RunningAgent) -> None:
+        await begin(pair)
+        handed = await pair.source.hand_over(pair.order())
+        for agent in (destination, source):
+            await agent.stop()
+            await agent.start()
+
+        again = await pair.source.hand_over(pair.order())
+        await pair.destination.settle(pair.order())
+        await pair.source.retire(pair.order())
+
+        assert again.stopped_at_ms == handed.stopped_at_ms
+        assert (await pair.destination.vm_status(pair.ref)).owned
+        assert await pids(pair.source) == []
+
+    tell(story, image, certificates)

@@ -15,7 +15,7 @@ def test_what_runs_and_what_is_promised_counts_once() -> None:
     assert room.free_mib({}) == 600
     assert room.free_mib({"web-1": 400}) == 600
     room.promise("web-2", 600, {"web-1": 400})
-    with pytest.raises(Refused, match="0 MiB of 1000 MiB .* web-3 needs 1 MiB"):
+    with pytest.raises(Refused, match=r"0 MiB of 1000 MiB .* web-3 needs 1 MiB"):
         room.promise("web-3", 1, {"web-1": 400})
     room.forget("web-2")
     assert room.free_mib({"web-1": 400}) == 600

@@ -7,6 +7,7 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from importlib.metadata import version
 
+from godwit.agent.arriving import arrive
 from godwit.agent.console import console
 from godwit.agent.incoming import Incoming
 from godwit.agent.outgoing import Outgoing
@@ -58,8 +59,20 @@ class Agent:
         self._moving: dict[str, Order] = {}
 
     async def adopt(self) -> None:
-        """VMs that outlived an earlier agent are ours again."""
+        """VMs that outlived an earlier agent are ours again, and what was begun with them goes on."""
         await self._vms.adopt_all()
+        for vm in self._vms.all():
+            if request := vm.passport.incoming:
+                incoming = self._incoming[vm.name] = Incoming(self._vms, vm, request)
+                await incoming.listen()
+            if away := vm.passport.outgoing:
+                self._moving[vm.name] = away.order()
+                outgoing = self._outgoing[vm.name] = self._outgoing_for(away)
+                await outgoing.resume()
+
+    def _outgoing_for(self, request: PrepareOutgoing) -> Outgoing:
+        peer = self._peers(request.destination, request.peer_address)
+        return Outgoing(self._vms.get(request.vm), request, peer)
 
     async def close(self) -> None:
         """The agent lets go of its VMs, which run on."""
@@ -131,8 +144,8 @@ class Agent:
         """An empty QEMU listens, its taps muted."""
         incoming = self._incoming.get(request.vm)
         if incoming is None or incoming.order != request.order():
-            incoming = self._incoming[request.vm] = Incoming(self._vms, request)
-        return await incoming.prepare()
+            incoming = self._incoming[request.vm] = await arrive(self._vms, request)
+        return IncomingReady(uri=incoming.vm.passport.uri, boot_id=host_facts.boot_id())
 
     async def abort_incoming(self, request: Order, /) -> Nothing:
         """The waiting QEMU is gone."""
@@ -145,8 +158,8 @@ class Agent:
         """The peer is met and QEMU is set."""
         outgoing = self._outgoing.get(request.vm)
         if outgoing is None or outgoing.order != request.order():
-            peer = self._peers(request.destination, request.peer_address)
-            outgoing = self._outgoing[request.vm] = Outgoing(self._vms.get(request.vm), request, peer)
+            outgoing = self._outgoing[request.vm] = self._outgoing_for(request)
+            self._vms.note(request.vm, outgoing=request)
         return await outgoing.prepare()
 
     def copy(self, request: Order, /) -> AsyncIterator[Event]:
@@ -162,6 +175,7 @@ class Agent:
         outgoing = self._outgoing.get(request.vm)
         if outgoing and outgoing.order == request.order():
             await outgoing.abort()
+            self._vms.note(request.vm, outgoing=None)
             self._outgoing.pop(request.vm, None)
         return Nothing()
 
@@ -178,11 +192,15 @@ class Agent:
 
     async def settle(self, request: Order, /) -> Settled:
         """The first announcements are out."""
-        incoming = self._incoming_of(request)
-        if not incoming:
-            raise Refused(f"{self._config.host} did not receive {request.vm} by migration {request.migration}")
         self._forget(request.vm)
-        return await incoming.settle()
+        if incoming := self._incoming_of(request):
+            settled = await incoming.settle()
+            self._vms.note(request.vm, incoming=None)
+            return settled
+        owner = self._vms.owner(request.vm)
+        if owner.is_about(request) and owner.is_owner:
+            return Settled(settled=True)
+        raise Refused(f"{self._config.host} did not receive {request.vm} by migration {request.migration}")
 
     async def meet(self, request: Meet, /) -> Met:
         """This host's clock, and whether it waits for that move."""
@@ -190,10 +208,12 @@ class Agent:
 
     async def go(self, request: Go, /) -> GoAnswer:
         """The VM runs here, or never will."""
-        incoming = self._incoming_of(request.order())
-        if not incoming:
-            raise Unresolved(f"{self._config.host} knows of no migration {request.migration} of {request.vm}")
-        return await incoming.go(request)
+        if incoming := self._incoming_of(request.order()):
+            return await incoming.go(request)
+        owner = self._vms.owner(request.vm)
+        if owner.is_about(request) and owner.state == Ownership.closed:
+            return GoAnswer(verdict="returned-dead", reason="its QEMU at the destination ended")
+        raise Unresolved(f"{self._config.host} knows of no migration {request.migration} of {request.vm}")
 
     async def abort(self, request: Order, /) -> Nothing:
         """What waits here is ended."""

@@ -7,6 +7,8 @@ The table in core/ownership.py says what each event leads to; this file only car
 from __future__ import annotations
 
 import asyncio
+import logging
+import time
 from collections.abc import Awaitable, Callable
 
 from godwit.agent.local import LocalVm
@@ -14,19 +16,19 @@ from godwit.agent.telling import Telling
 from godwit.contract.host import Go, GoAnswer, Order, Peer
 from godwit.core.errors import Failed, GodwitError, Unreachable, Unresolved
 from godwit.core.migration import EventKind
-from godwit.core.ownership import Act, Cue
+from godwit.core.ownership import Act, Cue, Ownership
 from godwit.core.report import TimelineEntry
 from godwit.qemu import memory
 from godwit.qemu.keeper import EXITED
 from godwit.qemu.monitor import QmpEvent
-from godwit.telemetry.log import logger
 
-log = logger("agent")
+log = logging.getLogger("godwit.agent")
 
 WATCHDOG_S = 5.0
 """From STOP to the stream's end; longer means that the link swallows it, and the stream is broken off."""
 GO_AGAIN_S = 0.5
 ABORT_S = 2.0
+RESUME_S = 10.0
 
 BROKEN = {"failed", "cancelled"}
 
@@ -75,17 +77,41 @@ class Blackout:
         """What an event of the source's QEMU leads to."""
         if event.name == "STOP":
             self._stopped(event)
-        elif event.name == "MIGRATION" and event.data["status"] == "completed":
-            self._note(event.at_ms, "memory and devices sent")
-            await self._act(self._vm.owner.take(Cue.completed, count=1))
-        elif event.name == "MIGRATION" and event.data["status"] in BROKEN:
-            self._broken = True
-            if await self._vm.machine.runstate() == "running":
-                await self._runs_again()
+        elif event.name == "MIGRATION":
+            await self._status(event.data["status"], event.at_ms)
         elif event.name == "RESUME" and self._broken:
             await self._runs_again()
         elif event.name == EXITED:
             await self._act(self._vm.owner.take(Cue.qemu_died))
+
+    async def look(self) -> None:
+        """After a restart, of the agent or of the keeper: what the journal says was begun, and QEMU says now."""
+        self.stopped_at_ms = await self._when_stopped()
+        state = self._vm.owner.state
+        if state == Ownership.offer:
+            sample = await memory.sample(self._vm.machine.monitor)
+            await self._status("failed" if sample.status == "none" else sample.status, time.time() * 1000)
+        elif state == Ownership.reclaim:
+            await self._take_back()
+        elif state in {Ownership.given, Ownership.done}:
+            await self._send_go(last=False)
+
+    async def _status(self, status: str, at_ms: float) -> None:
+        """What QEMU's word on the migration leads to, the first time it is heard."""
+        if self._vm.owner.state != Ownership.offer:
+            return
+        if status == "completed":
+            self._note(at_ms, "memory and devices sent")
+            await self._act(self._vm.owner.take(Cue.completed, count=1))
+        elif status in BROKEN:
+            self._broken = True
+            if await self._vm.machine.runstate() == "running":
+                await self._runs_again()
+
+    async def _when_stopped(self) -> float | None:
+        """QEMU's last STOP, by the keeper's log."""
+        stops = [each.event.at_ms for each in await self._vm.machine.events_since(0) if each.event.name == "STOP"]
+        return stops[-1] if stops else None
 
     def give_up(self, error: GodwitError) -> None:
         """QEMU cannot be heard any more; who runs the VM is what the journal and QEMU say, not we."""
@@ -131,7 +157,9 @@ class Blackout:
 
     async def _answered(self, answer: GoAnswer) -> None:
         self._answer = answer
-        if answer.verdict == "running":
+        if self._vm.owner.state == Ownership.done:
+            self._settle(answer)
+        elif answer.verdict == "running":
             await self._act(self._vm.owner.take(Cue.answered_running))
         else:
             await self._act(self._vm.owner.take(Cue.answered_dead))
@@ -142,11 +170,10 @@ class Blackout:
         self._settle(self._answer)
 
     async def _take_back(self) -> None:
-        with self._vm.machine.monitor.listening() as events:
-            await self._vm.machine.cont()
-            async for event in events:
-                if event.name == "RESUME":
-                    break
+        if await self._vm.machine.runstate() != "running":
+            with self._vm.machine.monitor.listening() as events:
+                await self._vm.machine.cont()
+                await events.wait_for(lambda event: event.name == "RESUME", timeout_s=RESUME_S)
         await self._act(self._vm.owner.take(Cue.resumed))
 
     async def _runs_again(self) -> None:
@@ -160,7 +187,7 @@ class Blackout:
             async with asyncio.timeout(ABORT_S):
                 await self._peer.abort(self._order)
         except (GodwitError, TimeoutError) as error:
-            log.warning("could not tell the destination", vm=self._order.vm, error=str(error))
+            log.warning("could not tell the destination of %s: %s", self._order.vm, error)
         self._settle(Failed(why, "stream-broke"))
 
     async def _reason(self) -> str:

@@ -5,13 +5,13 @@ from __future__ import annotations
 import asyncio
 from time import monotonic
 
+from godwit.agent.local import LocalVm
 from godwit.agent.telling import Telling
 from godwit.core.convergence import Action, Decision, Sample, decide, predicted_ms
 from godwit.core.errors import Failed
 from godwit.core.migration import EventKind, Progress
 from godwit.core.report import PassReport
 from godwit.qemu import memory
-from godwit.qemu.monitor import Monitor
 
 TICK_S = 0.25
 """Between two looks at a pass that goes on; QEMU's own figures are no fresher than 0.1 s."""
@@ -20,8 +20,8 @@ TICK_S = 0.25
 class Governor:
     """Holds the switch-over back until it is short enough and allowed."""
 
-    def __init__(self, monitor: Monitor, telling: Telling, *, max_blackout_ms: int) -> None:
-        self._monitor = monitor
+    def __init__(self, vm: LocalVm, telling: Telling, *, max_blackout_ms: int) -> None:
+        self._vm = vm
         self._telling = telling
         self._max_blackout_ms = max_blackout_ms
         self._passes: asyncio.Queue[int] = asyncio.Queue()
@@ -69,7 +69,7 @@ class Governor:
             number = await self._next_pass()
             if self._over:
                 break
-            sample = await memory.sample(self._monitor)
+            sample = await memory.sample(self._vm.machine.monitor)
             self._tell_progress(sample, monotonic() - started)
             if number is not None and number > 0:
                 await self._pass_ended(number, sample)
@@ -104,7 +104,7 @@ class Governor:
 
     async def _open(self) -> None:
         if self._allowed and self._decided:
-            await memory.allow_switch(self._monitor, self._decided.downtime_ms)
+            await memory.allow_switch(self._vm.machine.monitor, self._decided.downtime_ms)
 
     def _tell_progress(self, sample: memory.MemorySample, elapsed_s: float) -> None:
         bandwidth = sample.bandwidth_bytes_per_s or int(sample.transferred_bytes / max(elapsed_s, 0.001))

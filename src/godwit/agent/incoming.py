@@ -3,25 +3,24 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import logging
 from collections.abc import Awaitable, Callable
 
-from godwit.agent.launching import launch
-from godwit.agent.local import LocalVm, Passport, Place
-from godwit.agent.vms import Vms, process_of
-from godwit.contract.host import Go, GoAnswer, IncomingReady, PrepareIncoming, Settled
-from godwit.core.errors import Failed, GodwitError, Unresolved
+from godwit.agent.local import LocalVm
+from godwit.agent.vms import Vms
+from godwit.contract.host import Go, GoAnswer, PrepareIncoming, Settled
+from godwit.core.errors import Failed, GodwitError, Unreachable, Unresolved
 from godwit.core.model import VmState
 from godwit.core.ownership import Act, Cue, Ownership
 from godwit.core.report import Announcement, TimelineEntry
-from godwit.host.facts import boot_id
 from godwit.network import port
 from godwit.network.netlink import Prepared
 from godwit.qemu import memory
 from godwit.qemu.keeper import EXITED
 from godwit.qemu.monitor import QmpEvent
-from godwit.telemetry.log import logger
 
-log = logger("agent")
+log = logging.getLogger("godwit.agent")
 
 ROUNDS = 5
 """Of QEMU's announce-self: at 0, 50, 200, 450 and 800 ms."""
@@ -30,20 +29,19 @@ ROUNDS = 5
 class Incoming:
     """One attempt to receive one VM. `verdict` is set when it is known whether it runs here."""
 
-    def __init__(self, vms: Vms, request: PrepareIncoming) -> None:
+    def __init__(self, vms: Vms, vm: LocalVm, request: PrepareIncoming) -> None:
         self.order = request.order()
+        self.vm = vm
         self._vms = vms
-        self._request = request
-        self._vm: LocalVm | None = None
-        self._ready: IncomingReady | None = None
         self._task: asyncio.Task[None] | None = None
         self._ending: asyncio.Task[None] | None = None
         self._loaded = False
         self._resumed_at_ms: float | None = None
         self._timeline: list[TimelineEntry] = []
-        self._unmute: list[Prepared] = []
+        self._unmute: tuple[Prepared, ...] = ()
         self._announced: list[Announcement] = []
         self._announced_first = asyncio.Event()
+        self._heard = asyncio.Event()
         self.verdict: asyncio.Future[GoAnswer] = asyncio.get_running_loop().create_future()
         self._do: dict[Act, Callable[[], Awaitable[None]]] = {
             Act.commit_network: self._commit_network,
@@ -52,59 +50,6 @@ class Incoming:
             Act.answer_running: self._answer_running,
             Act.answer_dead: self._answer_dead,
             Act.announce: self._announce,
-        }
-
-    @property
-    def vm(self) -> LocalVm:
-        """The VM, once prepared."""
-        if self._vm is None:
-            raise Failed(f"{self.order.vm} is not prepared here")
-        return self._vm
-
-    async def prepare(self) -> IncomingReady:
-        """An empty QEMU listens. On failure nothing of it is left."""
-        if self._ready is None:
-            self._ready = await self._prepare()
-        return self._ready
-
-    async def _prepare(self) -> IncomingReady:
-        spec, pinned, name = self._request.spec, self._request.pinned, self.order.vm
-        place = Place.of(self._vms.config, name)
-        self._vms.claim(name)
-        try:
-            machine, plugs = await launch(
-                self._vms.config,
-                place,
-                spec=spec,
-                pinned=pinned,
-                incoming=True,
-                generation=f"{self.order.migration}.{self.order.attempt}",
-            )
-            try:
-                address = self._vms.config.migration_address
-                uri = await memory.prepare_receiver(machine.monitor, address=address, multifd=self._request.multifd)
-                self._unmute = [await port.prepare_unmute(plug.tap, plug.mac) for plug in plugs]
-                passport = Passport(spec=spec, pinned=pinned, plugs=plugs)
-                place.write_passport(passport)
-                vm = LocalVm(passport, self._vms.owner(name), machine, VmState.migrating)
-                vm.owner.take(Cue.armed, **self._about(), **process_of(machine))
-            except BaseException:
-                place.passport.unlink(missing_ok=True)
-                await machine.retire()
-                raise
-        finally:
-            self._vms.unclaim(name)
-        self._vm = vm
-        await self._listen()
-        self._vms.welcome(vm)
-        return IncomingReady(uri=uri, boot_id=boot_id())
-
-    def _about(self) -> dict[str, str | int]:
-        return {
-            "migration": self.order.migration,
-            "epoch": self.order.epoch,
-            "count": 0,
-            "peer": self._request.source,
         }
 
     async def go(self, request: Go) -> GoAnswer:
@@ -117,11 +62,9 @@ class Incoming:
 
     async def abort(self) -> None:
         """What waited here is gone; `Unresolved` if it was told to run."""
-        if self._vm is None:
-            return
-        if self._vm.owner.state not in {Ownership.armed, Ownership.closed}:
+        if self.vm.owner.state not in {Ownership.armed, Ownership.closed}:
             raise Unresolved(f"{self.order.vm} was handed to this host, which is its owner or will be: see its journal")
-        await self._act(self._vm.owner.take(Cue.aborted))
+        await self._act(self.vm.owner.take(Cue.aborted))
         await self._quit()
         await self.close()
 
@@ -139,36 +82,62 @@ class Incoming:
         for unmute in self._unmute:
             unmute.close()
 
-    async def _listen(self) -> None:
-        armed = asyncio.Event()
-        self._task = asyncio.create_task(self._follow(armed), name=f"incoming {self.order.vm}")
-        await armed.wait()
+    async def listen(self) -> None:
+        """QEMU's events are heard and the network can be given to it; what happened before has been looked at."""
+        plugs = self.vm.passport.plugs
+        self._unmute = tuple([await port.prepare_unmute(plug.tap, plug.mac) for plug in plugs])
+        self._task = asyncio.create_task(self._follow(), name=f"incoming {self.order.vm}")
+        await self._heard.wait()
 
-    async def _follow(self, armed: asyncio.Event) -> None:
+    async def _follow(self) -> None:
         try:
-            with self.vm.machine.monitor.listening() as events:
-                armed.set()
-                async for event in events:
-                    await self._heed(event)
-                    if self.vm.owner.state in {Ownership.running, Ownership.closed, Ownership.died}:
-                        return
+            while True:
+                with contextlib.suppress(Unreachable):
+                    await self._heed_all()
+                    return
+                await self.vm.found_again()
         except GodwitError as error:
-            armed.set()
-            log.error("lost the incoming QEMU", vm=self.order.vm, error=str(error))
+            log.error("the hand-over of %s stands still: %s", self.order.vm, error)
+        finally:
+            self._heard.set()
+
+    async def _heed_all(self) -> None:
+        with self.vm.machine.monitor.listening() as events:
+            await self._look()
+            self._heard.set()
+            while not self._is_over():
+                await self._heed(await anext(events))
+
+    def _is_over(self) -> bool:
+        return self.vm.owner.state in {Ownership.running, Ownership.closed, Ownership.died}
+
+    async def _look(self) -> None:
+        """After a restart, of the agent or of the keeper: what was missed has happened all the same."""
+        for each in await self.vm.machine.events_since(0):
+            await self._heed(each.event)
+        if self.vm.owner.state == Ownership.conting and await self.vm.machine.runstate() == "paused":
+            await self._act((Act.commit_network, Act.cont))
 
     async def _heed(self, event: QmpEvent) -> None:
-        """What an event of the waiting QEMU leads to."""
+        """What an event of the waiting QEMU leads to, the first time it is heard."""
         owner = self.vm.owner
-        if event.name == "MIGRATION" and event.data["status"] == "completed":
+        if event.name == "MIGRATION" and event.data["status"] == "completed" and not self._loaded:
             self._loaded = True
             self._note(event.at_ms, "loaded at the destination")
-            await self._act(owner.take(Cue.loaded))
-        elif event.name == "RESUME" and owner.state == Ownership.conting:
+            if owner.state in {Ownership.armed, Ownership.hold}:
+                await self._act(owner.take(Cue.loaded))
+        elif event.name == "RESUME" and self._resumed_at_ms is None:
             self._resumed_at_ms = event.at_ms
             self._note(event.at_ms, "vCPUs run at the destination")
-            await self._act(owner.take(Cue.resumed))
-        elif _is_failure(event) and owner.state != Ownership.closed:
+            await self._resumed()
+        elif _is_failure(event) and not self._is_over():
             await self._failed()
+
+    async def _resumed(self) -> None:
+        if self.vm.owner.state == Ownership.conting:
+            await self._act(self.vm.owner.take(Cue.resumed))
+        elif self.vm.owner.state == Ownership.running:
+            await self._act((Act.answer_running, Act.announce))
 
     async def _failed(self) -> None:
         """Before CONTING a QEMU that failed to load has never run the VM."""
@@ -191,7 +160,7 @@ class Incoming:
         try:
             await self.vm.machine.cont()
         except Failed as error:
-            log.critical("somebody else holds a disk of this VM", vm=self.order.vm, error=str(error))
+            log.critical("somebody else holds a disk of %s: %s", self.order.vm, error)
             raise Unresolved(f"{self.order.vm} may not start: {error}; find out who holds its disk") from error
 
     async def _quit(self) -> None:

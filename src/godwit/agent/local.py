@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from godwit.agent.owner import Owner
+from godwit.contract.host import PrepareIncoming, PrepareOutgoing
 from godwit.core.config import AgentConfig
+from godwit.core.errors import Failed
 from godwit.core.model import MacAddress, Pinned, Value, VmSpec, VmState, VmStatus
+from godwit.core.ownership import Ownership
 from godwit.qemu.machine import Machine
+
+AT_HOME = frozenset({Ownership.own, Ownership.running})
+"""Owned, and not on its way out."""
+LOOK_S = 0.05
 
 
 class Plug(Value):
@@ -26,6 +34,12 @@ class Passport(Value):
     spec: VmSpec
     pinned: Pinned
     plugs: tuple[Plug, ...] = ()
+    incoming: PrepareIncoming | None = None
+    """The order by which it came, or is to come."""
+    uri: str = ""
+    """Where its QEMU listens for memory."""
+    outgoing: PrepareOutgoing | None = None
+    """The order by which it is to go."""
 
 
 @dataclass(frozen=True)
@@ -83,6 +97,13 @@ class LocalVm:
     def is_alive(self) -> bool:
         """It has a QEMU."""
         return self.state not in {VmState.stopped, VmState.crashed}
+
+    async def found_again(self) -> None:
+        """Its keeper answers, after it was lost and replaced; `Failed` if QEMU is gone as well."""
+        while self.machine.monitor.closed.done():
+            if not self.is_alive:
+                raise Failed(f"the QEMU of {self.name} ended: see its qemu.log")
+            await asyncio.sleep(LOOK_S)
 
     def status(self) -> VmStatus:
         """What others are told."""

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from collections.abc import AsyncIterator
 
 from godwit.agent.blackout import Blackout
 from godwit.agent.governor import Governor
-from godwit.agent.local import LocalVm
+from godwit.agent.local import AT_HOME, LocalVm
 from godwit.agent.telling import Telling
 from godwit.contract.host import (
     GoAnswer,
@@ -23,6 +24,7 @@ from godwit.core.migration import Event
 from godwit.core.ownership import Ownership
 from godwit.core.report import TimelineEntry
 from godwit.qemu import memory
+from godwit.qemu.monitor import QmpEvent
 
 MEETINGS = 8
 """Round trips to compare clocks; the shortest counts (Cristian's algorithm)."""
@@ -37,9 +39,10 @@ class Outgoing:
         self._request = request
         self._peer = peer
         self._telling = Telling(request.migration)
-        self._governor = Governor(vm.machine.monitor, self._telling, max_blackout_ms=request.max_blackout_ms)
+        self._governor = Governor(vm, self._telling, max_blackout_ms=request.max_blackout_ms)
         self._blackout = Blackout(vm, self.order, peer, self._telling, uri=request.uri)
         self._ready: OutgoingReady | None = None
+        self._heard = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
 
     @property
@@ -50,7 +53,7 @@ class Outgoing:
     async def prepare(self) -> OutgoingReady:
         """The peer is met and QEMU is set; the VM runs undisturbed."""
         if self._ready is None:
-            self._ready = await self._meet()
+            self._ready = await self._meet(waiting=True)
             await memory.prepare_sender(
                 self._vm.machine.monitor,
                 multifd=self._request.multifd,
@@ -58,17 +61,20 @@ class Outgoing:
             )
         return self._ready
 
+    async def resume(self) -> None:
+        """After the agent's own restart: whatever the journal says was begun goes on."""
+        if self._vm.owner.is_about(self.order) and self._vm.owner.state not in AT_HOME:
+            await self._begin()
+
     async def copy(self) -> AsyncIterator[Event]:
         """Starts the copying, once; tells of it until the switch-over may come."""
-        if not self._tasks:
-            armed = asyncio.Event()
-            self._tasks = [asyncio.create_task(self._follow(armed)), asyncio.create_task(self._govern())]
-            await armed.wait()
+        await self._begin()
         async for event in self._telling.follow():
             yield event
 
     async def hand_over(self) -> HandedOver:
         """The switch-over is allowed, and over."""
+        await self._begin()
         await self._allow()
         answer = await asyncio.shield(self._blackout.result)
         return await self._handed_over(answer)
@@ -76,9 +82,10 @@ class Outgoing:
     async def abort(self) -> None:
         """The VM runs here as before; `Unresolved` if it is given away, or may be."""
         if self._tasks and not self._blackout.result.done():
-            await memory.break_off(self._vm.machine.monitor)
+            with contextlib.suppress(Failed):  # there is no stream any more: its end is on its way
+                await memory.break_off(self._vm.machine.monitor)
             await asyncio.wait([self._blackout.result])
-        if self._vm.owner.state not in {Ownership.own, Ownership.running}:
+        if self._vm.owner.state not in AT_HOME:
             raise Unresolved(
                 f"{self.order.vm} was given to {self._request.destination} and cannot be taken back: "
                 f"see `godwit migration show {self.order.migration}`"
@@ -92,42 +99,65 @@ class Outgoing:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
-    async def _follow(self, armed: asyncio.Event) -> None:
-        """Feeds QEMU's events to the governor and to the hand-over."""
+    async def _begin(self) -> None:
+        """Begins once, whoever asks first; returns when QEMU's events are heard."""
+        if not self._tasks:
+            self._tasks = [asyncio.create_task(self._follow()), asyncio.create_task(self._govern())]
+        await self._heard.wait()
+
+    async def _follow(self) -> None:
+        """Feeds QEMU's events to the governor and to the hand-over; a keeper that was lost is awaited."""
         try:
-            with self._vm.machine.monitor.listening() as events:
-                await self._blackout.offer(self._request.destination)
-                armed.set()
-                async for event in events:
-                    if event.name == "MIGRATION_PASS":
-                        self._governor.pass_ended(event.data["pass"] - 1)
-                    if event.name == "STOP":
-                        self._governor.stop()
-                        self._telling.finish()
-                    await self._blackout.heed(event)
-                    if self._blackout.result.done():
-                        return
+            while not self._blackout.result.done():
+                with contextlib.suppress(Unreachable):
+                    await self._listen()
+                    return
+                await self._vm.found_again()
         except GodwitError as error:
-            armed.set()
             self._blackout.give_up(error)
+        finally:
+            self._heard.set()
+
+    async def _listen(self) -> None:
+        with self._vm.machine.monitor.listening() as events:
+            if self._vm.owner.state in AT_HOME:
+                await self._blackout.offer(self._request.destination)
+            else:
+                await self._blackout.look()
+            self._heard.set()
+            while not self._blackout.result.done():
+                await self._heed(await anext(events))
+
+    async def _heed(self, event: QmpEvent) -> None:
+        if event.name == "MIGRATION_PASS":
+            self._governor.pass_ended(event.data["pass"] - 1)
+        if event.name == "STOP":
+            self._governor.stop()
+            self._telling.finish()
+        await self._blackout.heed(event)
 
     async def _govern(self) -> None:
-        try:
-            await self._governor.run()
-        except Failed as error:
-            self._telling.finish(error)
+        while not self.has_stopped and not self._blackout.result.done():
+            try:
+                await self._governor.run()
+            except Unreachable:
+                await self._vm.found_again()
+            except Failed as error:
+                self._telling.finish(error)
+                return
 
     async def _allow(self) -> None:
         if not self.has_stopped and not self._blackout.result.done():
             await self._governor.allow()
 
-    async def _meet(self) -> OutgoingReady:
+    async def _meet(self, *, waiting: bool) -> OutgoingReady:
+        """Compares clocks; `Refused` if the destination shall be waiting for the VM and does not."""
         best = OutgoingReady(clock_offset_ms=0, clock_error_ms=float("inf"))
         for _ in range(MEETINGS):
             asked = time.time() * 1000
             met = await self._peer.meet(Meet(order=self.order))
             answered = time.time() * 1000
-            if not met.ready:
+            if waiting and not met.ready:
                 raise Refused(
                     f"{self._request.destination} does not wait for {self.order.vm}: start the migration again"
                 )
@@ -137,9 +167,8 @@ class Outgoing:
         return best
 
     async def _handed_over(self, answer: GoAnswer) -> HandedOver:
-        stop_ms, ready = self._blackout.stopped_at_ms, self._ready
+        stop_ms, ready = self._blackout.stopped_at_ms, self._ready or await self._meet(waiting=False)
         assert stop_ms is not None
-        assert ready is not None
         assert answer.resumed_at_unix_ms is not None
         resumed_ms = answer.resumed_at_unix_ms - ready.clock_offset_ms
         theirs = [

@@ -3,28 +3,25 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator
 
 from godwit.agent.launching import launch
-from godwit.agent.local import LocalVm, Passport, Place
+from godwit.agent.local import AT_HOME, LocalVm, Passport, Place
 from godwit.agent.owner import Owner
 from godwit.agent.room import Room
-from godwit.contract.host import StartVm, StopVm
+from godwit.contract.host import PrepareIncoming, PrepareOutgoing, StartVm, StopVm
 from godwit.core.config import AgentConfig
 from godwit.core.errors import GodwitError, NotFound, Refused, Unreachable
 from godwit.core.model import VmState, VmStatus
-from godwit.core.ownership import Cue, Ownership
+from godwit.core.ownership import Cue
 from godwit.host.facts import boot_id
 from godwit.host.journal_file import JournalFile
 from godwit.qemu.keeper import EXITED
 from godwit.qemu.machine import Machine
 from godwit.qemu.monitor import QmpEvent
-from godwit.telemetry.log import logger
 
-log = logger("agent")
-
-AT_HOME = frozenset({Ownership.own, Ownership.running})
-"""Owned, and not on its way out."""
+log = logging.getLogger("godwit.agent")
 
 STATE_AFTER = {"RESUME": VmState.running, "STOP": VmState.migrating}
 """QEMU's events that change what is told of an owned VM."""
@@ -55,6 +52,16 @@ class Vms:
             return self._here[name]
         except KeyError:
             raise NotFound(f"no QEMU of {name} is on {self.config.host}: see `godwit vm show {name}`") from None
+
+    def all(self) -> list[LocalVm]:
+        """Every VM."""
+        return list(self._here.values())
+
+    def note(self, name: str, **orders: PrepareIncoming | PrepareOutgoing | None) -> None:
+        """The VM's passport says by which orders it came (`incoming`) and is to go (`outgoing`), if any."""
+        vm = self.get(name)
+        vm.passport = vm.passport.model_copy(update=orders)
+        Place.of(self.config, name).write_passport(vm.passport)
 
     def owner(self, name: str) -> Owner:
         """The journal of a VM, whether it is here or not."""
@@ -156,7 +163,7 @@ class Vms:
             try:
                 await self._adopt(path.parent.name)
             except GodwitError as error:
-                log.error("cannot adopt", vm=path.parent.name, error=str(error))
+                log.error("cannot find %s again: %s", path.parent.name, error)
 
     async def _adopt(self, name: str) -> None:
         place = Place.of(self.config, name)
@@ -166,14 +173,14 @@ class Vms:
         try:
             machine = await Machine.adopt(place.run_dir)
         except NotFound:
-            log.warning("its QEMU is gone", vm=name)
+            log.warning("the QEMU of %s is gone", name)
             place.passport.unlink()
             if owner.state in AT_HOME:
                 owner.take(Cue.qemu_died)
             return
         running = owner.is_owner and await machine.runstate() == "running"
         self.welcome(LocalVm(passport, owner, machine, VmState.running if running else VmState.migrating))
-        log.info("found again", vm=name, qemu_pid=machine.qemu_pid, journal=owner.state.value)
+        log.info("found %s again: QEMU %d, journal %s", name, machine.qemu_pid, owner.state)
 
     async def _watch(self, vm: LocalVm) -> None:
         """Tells what QEMU says, until it is gone."""
@@ -198,9 +205,9 @@ class Vms:
         try:
             vm.machine = await Machine.adopt(vm.machine.run_dir)
         except GodwitError as error:
-            log.error("lost its keeper and its QEMU", vm=vm.name, error=str(error))
+            log.error("%s lost its keeper and its QEMU: %s", vm.name, error)
             return False
-        log.warning("lost its keeper, gave it another", vm=vm.name, keeper_pid=vm.machine.keeper_pid)
+        log.warning("%s lost its keeper and has another, pid %d", vm.name, vm.machine.keeper_pid)
         return True
 
     def _heed(self, vm: LocalVm, event: QmpEvent) -> None:
@@ -216,7 +223,7 @@ class Vms:
         except GodwitError:
             vm.exit_status = None
         await vm.machine.retire()
-        log.warning("QEMU ended", vm=vm.name, exit_status=vm.exit_status)
+        log.warning("the QEMU of %s ended with status %s", vm.name, vm.exit_status)
         vm.owner.take(Cue.qemu_died)
         self.part(vm, VmState.stopped if vm.exit_status == 0 else VmState.crashed)
 
@@ -232,4 +239,4 @@ async def _power_down(machine: Machine, grace_s: float) -> None:
         async with asyncio.timeout(grace_s):
             await machine.gone.wait()
     except TimeoutError:
-        log.warning("did not power down in time, turning it off", grace_s=grace_s)
+        log.warning("a guest did not power down within %.0f s and is turned off", grace_s)

@@ -9,11 +9,13 @@ from datetime import UTC, datetime
 from typing import Any, TypeVar
 
 from godwit.contract.diary import Diary
-from godwit.core.errors import Broken, Cancelled, GodwitError, TimedOut, Unresolved
+from godwit.core.errors import Broken, Cancelled, GodwitError, TimedOut, Unreachable, Unresolved
 from godwit.core.migration import Event, EventKind
 from godwit.core.phase import DEADLINES_S, Phase
 
 T = TypeVar("T")
+
+ASK_AGAIN_S = 1.0
 
 
 @asynccontextmanager
@@ -56,11 +58,21 @@ async def _undo(undo: Callable[[], Awaitable[Any]], diary: Diary) -> None:
         await diary.enter(Phase.undoing)
     try:
         async with asyncio.timeout(DEADLINES_S[Phase.undoing]):
-            await undo()
+            await _persist(undo)
     except Unresolved:
         raise
     except (GodwitError, TimeoutError) as error:
         await warn(diary, f"undoing was not complete: {error or 'too slow'}; see `godwit host list` for what is left")
+
+
+async def _persist(undo: Callable[[], Awaitable[Any]]) -> None:
+    """An agent that is being restarted is asked again: undoing twice is harmless."""
+    while True:
+        try:
+            await undo()
+            return
+        except Unreachable:
+            await asyncio.sleep(ASK_AGAIN_S)
 
 
 async def warn(diary: Diary, text: str) -> None:

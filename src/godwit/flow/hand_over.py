@@ -8,10 +8,8 @@ from godwit.contract.host import HandedOver, Order
 from godwit.core.errors import Unreachable, Unresolved
 from godwit.core.phase import DEADLINES_S, Phase
 from godwit.core.plan import Plan
-from godwit.flow.ending import phase, uninterrupted, warn
+from godwit.flow.ending import ASK_AGAIN_S, phase, uninterrupted, warn
 from godwit.flow.sides import Sides, order
-
-ASK_AGAIN_S = 1.0
 
 
 async def hand_over(plan: Plan, sides: Sides) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import os
+import logging
 import signal
 
 from godwit.agent.agent import Agent
@@ -13,9 +13,8 @@ from godwit.core.model import QemuFacts
 from godwit.qemu.probe import accelerator, qemu_facts
 from godwit.rpc.remote import Connection, connect
 from godwit.rpc.serve import serve
-from godwit.telemetry.log import logger
 
-log = logger("agent")
+log = logging.getLogger("godwit.agent")
 
 
 class Peers:
@@ -51,7 +50,7 @@ async def run(config: AgentConfig) -> None:
     }
     try:
         async with serve(services, listen=config.listen, tls=config.tls):
-            log.info("agent answers", host=config.host, listen=", ".join(config.listen), pid=os.getpid())
+            log.info("the agent of %s answers at %s", config.host, ", ".join(config.listen))
             await _told_to_stop()
     finally:
         asked.cancel()

@@ -21,6 +21,9 @@ from godwit.core.errors import GodwitError, NotFound, Refused, Unresolved
 from godwit.core.model import HostFacts, Pinned, VmSpec, VmState
 
 
+SLOW_BYTES_PER_S = 1_000_000
+
+
 @dataclass(frozen=True)
 class Pair:
     """Two hosts that can reach each other, and a VM that can run on either."""
@@ -50,8 +53,8 @@ class Pair:
         words = self.order(migration).model_dump()
         await host.reserve(Reserve(**words, role=role, memory_mib=self.spec.memory_mib))
 
-    async def prepare(self) -> None:
-        """Both sides are ready to copy."""
+    async def prepare(self, *, bandwidth_bytes_per_s: int | None = None) -> None:
+        """Both sides are ready to copy, so slowly if wanted that it does not end before it is undone."""
         source, destination = await self.source.facts(Nothing()), await self.destination.facts(Nothing())
         words = self.order().model_dump()
         await self.reserve("source")
@@ -67,6 +70,7 @@ class Pair:
                 uri=ready.uri,
                 multifd=True,
                 max_blackout_ms=1000,
+                bandwidth_bytes_per_s=bandwidth_bytes_per_s,
             )
         )
 
@@ -186,7 +190,7 @@ async def a_copied_move_is_undone(pair: Pair) -> None:
     """The VM runs on at the source."""
     free = (await pair.destination.facts(Nothing())).memory_free_mib
     await pair.source.start_vm(pair.start)
-    await pair.prepare()
+    await pair.prepare(bandwidth_bytes_per_s=SLOW_BYTES_PER_S)
     async for _ in pair.source.copy(pair.order()):
         break
     await pair.undo()

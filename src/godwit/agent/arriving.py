@@ -1,0 +1,51 @@
+"""Makes the empty QEMU that waits for a VM."""
+
+from __future__ import annotations
+
+from godwit.agent.incoming import Incoming
+from godwit.agent.launching import launch
+from godwit.agent.local import LocalVm, Passport, Place
+from godwit.agent.vms import Vms, process_of
+from godwit.contract.host import PrepareIncoming
+from godwit.core.model import VmState
+from godwit.core.ownership import Cue
+from godwit.qemu import memory
+
+
+async def arrive(vms: Vms, request: PrepareIncoming) -> Incoming:
+    """A QEMU listens for that VM with its taps muted, and the journal says ARMED. On failure nothing of it is left."""
+    name, place = request.vm, Place.of(vms.config, request.vm)
+    vms.claim(name)
+    try:
+        machine, plugs = await launch(
+            vms.config,
+            place,
+            spec=request.spec,
+            pinned=request.pinned,
+            incoming=True,
+            generation=f"{request.migration}.{request.attempt}",
+        )
+        try:
+            address = vms.config.migration_address
+            uri = await memory.prepare_receiver(machine.monitor, address=address, multifd=request.multifd)
+            passport = Passport(spec=request.spec, pinned=request.pinned, plugs=plugs, incoming=request, uri=uri)
+            place.write_passport(passport)
+            vm = LocalVm(passport, vms.owner(name), machine, VmState.migrating)
+            vm.owner.take(
+                Cue.armed,
+                migration=request.migration,
+                epoch=request.epoch,
+                count=0,
+                peer=request.source,
+                **process_of(machine),
+            )
+            incoming = Incoming(vms, vm, request)
+            await incoming.listen()
+        except BaseException:
+            place.passport.unlink(missing_ok=True)
+            await machine.retire()
+            raise
+    finally:
+        vms.unclaim(name)
+    vms.welcome(vm)
+    return incoming
