@@ -1,0 +1,1 @@
+"""The adapter to the host: programs, facts, files that survive a crash."""

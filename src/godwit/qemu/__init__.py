@@ -1,0 +1,1 @@
+"""The adapter to QEMU: command line, keeper, monitor, memory."""

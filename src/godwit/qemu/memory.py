@@ -1,0 +1,147 @@
+"""The memory stream: QEMU set up to receive or to send, watched, let go, broken off.
+
+The rules that the hand-over rests on are set here, on both sides: return-path off (so a source that has sent its last
+byte can only run again by an explicit `cont`), no announcements by QEMU itself, and never `migrate_cancel` (after STOP
+it may resume a source whose copy is complete elsewhere): a stream is broken off by `yank`, out of band.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+from godwit.core.errors import Failed
+from godwit.qemu.monitor import Monitor
+
+MULTIFD_CHANNELS = 2
+"""The same on both sides; two fill 10 Gbit/s when nothing is compressed."""
+
+HOLD_MS = 1
+"""A downtime limit that a busy guest never meets: QEMU goes on copying until the limit is raised."""
+
+_UNLIMITED_BYTES_PER_S = 10**12
+_LONGEST_BLACKOUT_MS = 2_000_000
+"""QEMU accepts no more."""
+
+
+@dataclass(frozen=True)
+class MemorySample:
+    """One look at the stream, from `query-migrate` at the source."""
+
+    status: str
+    """QEMU's word: none, setup, active, device, completed, failed, cancelled, ..."""
+    pass_number: int
+    transferred_bytes: int
+    remaining_bytes: int
+    total_bytes: int
+    bandwidth_bytes_per_s: int
+    """Over the last 100 ms or more; 0 until first measured."""
+    dirty_bytes_per_s: int
+    """Over the last second or more; 0 until first measured."""
+    error: str | None
+
+
+async def capabilities(monitor: Monitor) -> frozenset[str]:
+    """The names of what this QEMU can do when migrating, whatever its version."""
+    return frozenset(each["capability"] for each in await monitor.execute("query-migrate-capabilities"))
+
+
+async def prepare_receiver(monitor: Monitor, *, address: str, multifd: bool) -> str:
+    """QEMU listens at that address, on a port of the kernel's choice; this is the URI for the source."""
+    # late-block-activate: QEMU before 10 would otherwise take the images' locks at the stream's end, not at `cont`
+    await _set_capabilities(monitor, multifd=multifd, also={"late-block-activate": True})
+    await monitor.execute("migrate-set-parameters", _common(multifd))
+    host = f"[{address}]" if ":" in address else address
+    stay: dict[str, object] = {"exit-on-error": False} if await _can_stay(monitor) else {}
+    await monitor.execute("migrate-incoming", {"uri": f"tcp:{host}:0", **stay})
+    for listening in (await monitor.execute("query-migrate")).get("socket-address", []):
+        if listening["type"] == "inet":
+            return f"tcp:{host}:{listening['port']}"
+    raise Failed(f"QEMU listens for memory at {address} but does not say on which port; report this QEMU's version")
+
+
+async def prepare_sender(
+    monitor: Monitor, *, multifd: bool, bandwidth_bytes_per_s: int | None, channels: int = MULTIFD_CHANNELS
+) -> None:
+    """QEMU is set to send, held back from switching over, and capped (none: as fast as the link)."""
+    await _set_capabilities(monitor, multifd=multifd, also={})
+    limits = {
+        "max-bandwidth": bandwidth_bytes_per_s or _UNLIMITED_BYTES_PER_S,
+        "downtime-limit": HOLD_MS,
+    }
+    await monitor.execute("migrate-set-parameters", {**_common(multifd, channels), **limits})
+
+
+async def start_sending(monitor: Monitor, uri: str) -> None:
+    """The stream has begun, or QEMU refused; later failures come as MIGRATION events."""
+    await monitor.execute("migrate", uri=uri)
+
+
+async def sample(monitor: Monitor) -> MemorySample:
+    """The stream as it is now."""
+    answer: dict[str, Any] = await monitor.execute("query-migrate")
+    ram: dict[str, Any] = answer.get("ram", {})
+    return MemorySample(
+        status=answer.get("status", "none"),
+        pass_number=ram.get("dirty-sync-count", 0),
+        transferred_bytes=ram.get("transferred", 0),
+        remaining_bytes=ram.get("remaining", 0),
+        total_bytes=ram.get("total", 0),
+        bandwidth_bytes_per_s=int(ram.get("mbps", 0) * 1e6 / 8),
+        dirty_bytes_per_s=ram.get("dirty-pages-rate", 0) * ram.get("page-size", 4096),
+        error=answer.get("error-desc"),
+    )
+
+
+async def allow_switch(monitor: Monitor, downtime_ms: float) -> None:
+    """QEMU switches over as soon as it expects the rest to take no longer; it looks every 100 ms."""
+    limit = min(max(HOLD_MS, math.ceil(downtime_ms)), _LONGEST_BLACKOUT_MS)
+    await monitor.execute("migrate-set-parameters", {"downtime-limit": limit})
+
+
+async def hold(monitor: Monitor) -> None:
+    """QEMU copies on and does not switch over, unless it did already."""
+    await allow_switch(monitor, HOLD_MS)
+
+
+async def break_off(monitor: Monitor) -> None:
+    """The stream's sockets are shut, even while QEMU's main loop hangs on them; await the MIGRATION event `failed`.
+
+    `Failed` if there is no stream any more.
+    """
+    await monitor.execute_oob("yank", instances=[{"type": "migration"}])
+
+
+async def announce(
+    monitor: Monitor, *, rounds: int = 5, initial_ms: int = 50, step_ms: int = 100, longest_ms: int = 550
+) -> None:
+    """QEMU sends RARPs and asks the guest's driver to announce itself: now and `rounds` - 1 times more."""
+    await monitor.execute("announce-self", initial=initial_ms, max=longest_ms, rounds=rounds, step=step_ms)
+
+
+async def _set_capabilities(monitor: Monitor, *, multifd: bool, also: dict[str, bool]) -> None:
+    wanted = {
+        "events": True,
+        "return-path": False,
+        "pause-before-switchover": False,
+        "validate-uuid": True,
+        "multifd": multifd,
+        **also,
+    }
+    known = await capabilities(monitor)
+    if multifd and "multifd" not in known:
+        raise Failed("this QEMU cannot send memory over several connections; migrate without multifd")
+    states = [{"capability": name, "state": state} for name, state in wanted.items() if name in known]
+    await monitor.execute("migrate-set-capabilities", capabilities=states)
+
+
+def _common(multifd: bool, channels: int = MULTIFD_CHANNELS) -> dict[str, object]:
+    return {"announce-rounds": 0, **({"multifd-channels": channels} if multifd else {})}
+
+
+async def _can_stay(monitor: Monitor) -> bool:
+    """Whether a failed receiver can be told to stay alive, as a witness, instead of exiting."""
+    schema = {each["name"]: each for each in await monitor.execute("query-qmp-schema")}
+    arguments = schema[schema["migrate-incoming"]["arg-type"]]
+    return any(member["name"] == "exit-on-error" for member in arguments["members"])

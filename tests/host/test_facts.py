@@ -1,0 +1,27 @@
+"""What the kernel says of this host."""
+
+from __future__ import annotations
+
+import os
+
+from godwit.host import facts
+
+
+def test_boot_id_stays_and_has_the_form_of_a_uuid() -> None:
+    assert facts.boot_id() == facts.boot_id()
+    assert [len(part) for part in facts.boot_id().split("-")] == [8, 4, 4, 4, 12]
+
+
+def test_memory_is_in_mib() -> None:
+    pages = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+
+    assert facts.memory_mib() == pages // 1024**2
+
+
+def test_cpus_are_those_this_process_may_use() -> None:
+    allowed = os.sched_getaffinity(0)
+    try:
+        os.sched_setaffinity(0, {min(allowed)})
+        assert facts.cpus() == 1
+    finally:
+        os.sched_setaffinity(0, allowed)
