@@ -1,0 +1,56 @@
+"""Frames that tell a network where a MAC lives now, as bytes."""
+
+from __future__ import annotations
+
+import struct
+from ipaddress import IPv4Address, IPv6Address
+
+_EVERYBODY = b"\xff" * 6
+_ALL_NODES = IPv6Address("ff02::1")
+_ALL_NODES_MAC = bytes.fromhex("333300000001")
+_ARP, _RARP, _IPV6 = 0x0806, 0x8035, 0x86DD
+_ICMPV6 = 58
+_FRAME_BYTES_MIN = 60
+"""Without the checksum that the hardware adds."""
+
+
+def rarp(mac: str) -> bytes:
+    """A reverse ARP request: teaches switches the MAC's place and says nothing to hosts (as QEMU announces)."""
+    own = _bytes(mac)
+    return _frame(_EVERYBODY, own, _RARP, _arp(3, own, bytes(4), own, bytes(4)))
+
+
+def gratuitous_arp(mac: str, ip: IPv4Address) -> bytes:
+    """An ARP request for its own address (RFC 5227, announcement): hosts renew their entry of it."""
+    own = _bytes(mac)
+    return _frame(_EVERYBODY, own, _ARP, _arp(1, own, ip.packed, bytes(6), ip.packed))
+
+
+def unsolicited_na(mac: str, ip: IPv6Address) -> bytes:
+    """An unsolicited neighbour advertisement to all nodes with the override flag (RFC 4861, 7.2.6)."""
+    own = _bytes(mac)
+    message = struct.pack("!BBHI", 136, 0, 0, 0x2000_0000) + ip.packed + b"\x02\x01" + own
+    pseudo = ip.packed + _ALL_NODES.packed + struct.pack("!II", len(message), _ICMPV6)
+    message = message[:2] + struct.pack("!H", _checksum(pseudo + message)) + message[4:]
+    header = struct.pack("!IHBB", 6 << 28, len(message), _ICMPV6, 255) + ip.packed + _ALL_NODES.packed
+    return _frame(_ALL_NODES_MAC, own, _IPV6, header + message)
+
+
+def _arp(operation: int, sender: bytes, sender_ip: bytes, sought: bytes, sought_ip: bytes) -> bytes:
+    return struct.pack("!HHBBH", 1, 0x0800, 6, 4, operation) + sender + sender_ip + sought + sought_ip
+
+
+def _frame(receiver: bytes, sender: bytes, ethertype: int, payload: bytes) -> bytes:
+    return (receiver + sender + struct.pack("!H", ethertype) + payload).ljust(_FRAME_BYTES_MIN, b"\0")
+
+
+def _checksum(data: bytes) -> int:
+    """The Internet checksum (RFC 1071)."""
+    total: int = sum(struct.unpack(f"!{len(data) // 2}H", data))
+    while total >> 16:
+        total = (total & 0xFFFF) + (total >> 16)
+    return ~total & 0xFFFF
+
+
+def _bytes(mac: str) -> bytes:
+    return bytes.fromhex(mac.replace(":", ""))

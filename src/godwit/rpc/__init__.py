@@ -1,0 +1,1 @@
+"""The wire between manager and agents: one generic gRPC adapter, JSON messages, mutual TLS."""
