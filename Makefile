@@ -1,0 +1,33 @@
+.PHONY: help demo test acceptance check format clean
+
+help: ## Show this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+demo: ## Migrate a VM there and back while clients talk to it, and show that none noticed
+	@tools/setup demo
+	@.venv/bin/godwit lab demo
+
+test: ## Run every test, those with real VMs too
+	@tools/setup test
+	@.venv/bin/pytest
+
+acceptance: ## Run the acceptance tests only: godwit as users meet it
+	@tools/setup test
+	@.venv/bin/pytest tests/acceptance
+
+check: ## Format, lint, types, imports and the tests that need no VM
+	@tools/setup check
+	.venv/bin/ruff format --check
+	.venv/bin/ruff check
+	.venv/bin/mypy
+	.venv/bin/lint-imports
+	.venv/bin/pytest -m "not lab and not root"
+
+format: ## Format the code and repair what the linter can
+	@tools/setup check
+	.venv/bin/ruff format
+	.venv/bin/ruff check --fix
+
+clean: ## Remove what the other targets made, except .venv and the image cache
+	rm -rf build .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache
+	find src tests -name __pycache__ -prune -exec rm -rf {} +
