@@ -21,7 +21,6 @@ from godwit.contract.host import (
 )
 from godwit.core.errors import Failed, GodwitError, Refused, Unreachable, Unresolved
 from godwit.core.migration import Event
-from godwit.core.ownership import Ownership
 from godwit.core.report import TimelineEntry
 from godwit.qemu import memory
 from godwit.qemu.monitor import QmpEvent

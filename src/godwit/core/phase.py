@@ -86,3 +86,7 @@ def diagram() -> str:
         if now in ENDED:
             lines.append(f"    {now} --> [*]")
     return "\n".join(line.replace("-over", "_over").replace("in-doubt", "in_doubt") for line in lines) + "\n"
+
+
+if __name__ == "__main__":
+    print(diagram())

@@ -62,7 +62,10 @@ async def _undo(undo: Callable[[], Awaitable[Any]], diary: Diary) -> None:
     except Unresolved:
         raise
     except (GodwitError, TimeoutError) as error:
-        await warn(diary, f"undoing was not complete: {error or 'too slow'}; see `godwit host list` for what is left")
+        await warn(
+            diary,
+            f"undoing was not complete: {str(error) or 'it took too long'}; see `godwit host list` for what is left",
+        )
 
 
 async def _persist(undo: Callable[[], Awaitable[Any]]) -> None:

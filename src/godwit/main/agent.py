@@ -62,9 +62,7 @@ async def _ask_qemu(config: AgentConfig) -> QemuFacts:
     chosen = await accelerator(
         config.accelerator, binary=config.qemu, kernel=config.probe_kernel, cache_dir=config.cache_dir
     )
-    return await qemu_facts(
-        config.qemu, env=config.qemu_env, firmware_dir=config.qemu_firmware_dir, accelerator=chosen
-    )
+    return await qemu_facts(config.qemu, env=config.qemu_env, firmware_dir=config.qemu_firmware_dir, accelerator=chosen)
 
 
 async def _told(asked: asyncio.Task[QemuFacts]) -> QemuFacts:

@@ -17,13 +17,13 @@ _FRAME_BYTES_MIN = 60
 def rarp(mac: str) -> bytes:
     """A reverse ARP request: teaches switches the MAC's place and says nothing to hosts (as QEMU announces)."""
     own = _bytes(mac)
-    return _frame(_EVERYBODY, own, _RARP, _arp(3, own, bytes(4), own, bytes(4)))
+    return _frame(_EVERYBODY, own, _RARP, _arp(3, own + bytes(4), own + bytes(4)))
 
 
 def gratuitous_arp(mac: str, ip: IPv4Address) -> bytes:
     """An ARP request for its own address (RFC 5227, announcement): hosts renew their entry of it."""
     own = _bytes(mac)
-    return _frame(_EVERYBODY, own, _ARP, _arp(1, own, ip.packed, bytes(6), ip.packed))
+    return _frame(_EVERYBODY, own, _ARP, _arp(1, own + ip.packed, bytes(6) + ip.packed))
 
 
 def unsolicited_na(mac: str, ip: IPv6Address) -> bytes:
@@ -36,8 +36,9 @@ def unsolicited_na(mac: str, ip: IPv6Address) -> bytes:
     return _frame(_ALL_NODES_MAC, own, _IPV6, header + message)
 
 
-def _arp(operation: int, sender: bytes, sender_ip: bytes, sought: bytes, sought_ip: bytes) -> bytes:
-    return struct.pack("!HHBBH", 1, 0x0800, 6, 4, operation) + sender + sender_ip + sought + sought_ip
+def _arp(operation: int, sender: bytes, sought: bytes) -> bytes:
+    """Of hardware address and IPv4 address of each."""
+    return struct.pack("!HHBBH", 1, 0x0800, 6, 4, operation) + sender + sought
 
 
 def _frame(receiver: bytes, sender: bytes, ethertype: int, payload: bytes) -> bytes:

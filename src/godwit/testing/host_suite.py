@@ -20,7 +20,6 @@ from godwit.contract.host import (
 from godwit.core.errors import GodwitError, NotFound, Refused, Unresolved
 from godwit.core.model import HostFacts, Pinned, VmSpec, VmState
 
-
 SLOW_BYTES_PER_S = 1_000_000
 
 
@@ -255,9 +254,10 @@ def _is_clean(facts: HostFacts, *, free: int | None) -> None:
 
 
 async def _raises(kind: type[GodwitError], act: Awaitable[object]) -> None:
+    raised: GodwitError | None = None
     try:
         await act
     except kind as error:
-        assert error.message
-    else:
-        raise AssertionError(f"{kind.__name__} was expected")
+        raised = error
+    assert raised is not None, f"{kind.__name__} was expected"
+    assert raised.message

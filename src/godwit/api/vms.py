@@ -1,0 +1,48 @@
+"""/vms: made, started, stopped, shown, forgotten."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import APIRouter, Query
+
+from godwit.api.access import TheManager
+from godwit.core.resources import VmRequest, VmView
+
+router = APIRouter(prefix="/vms", tags=["vms"])
+
+
+@router.get("")
+async def list_vms(manager: TheManager) -> list[VmView]:
+    """All VMs."""
+    return manager.inventory.views()
+
+
+@router.post("", status_code=201)
+async def create_vm(request: VmRequest, manager: TheManager) -> VmView:
+    """A new VM; it runs when this is answered, unless `start` is false."""
+    return await manager.inventory.create(request)
+
+
+@router.get("/{name}")
+async def show_vm(name: str, manager: TheManager) -> VmView:
+    """That VM."""
+    return manager.inventory.view(name)
+
+
+@router.post("/{name}/start")
+async def start_vm(name: str, manager: TheManager) -> VmView:
+    """It runs."""
+    return await manager.inventory.start(name)
+
+
+@router.post("/{name}/stop")
+async def stop_vm(name: str, manager: TheManager, grace_s: Annotated[float, Query(ge=0, le=600)] = 30.0) -> VmView:
+    """It is off: by itself within the grace, else by force."""
+    return await manager.inventory.stop(name, grace_s=grace_s)
+
+
+@router.delete("/{name}", status_code=204)
+async def delete_vm(name: str, manager: TheManager) -> None:
+    """It is forgotten."""
+    await manager.inventory.delete(name)

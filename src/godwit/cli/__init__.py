@@ -1,0 +1,1 @@
+"""The command line: a person's face of the REST API."""

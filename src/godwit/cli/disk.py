@@ -1,0 +1,27 @@
+"""`godwit disk`: the disks of all VMs."""
+
+from __future__ import annotations
+
+import typer
+
+from godwit.cli.show import JsonOption, ManagerOption, connected, print_json, print_table
+from godwit.cli.units import format_mib
+
+app = typer.Typer(help="Disks of VMs.", no_args_is_help=True)
+
+
+@app.callback()
+def disk() -> None:
+    """Disks of VMs."""
+
+
+@app.command("list")
+def list_disks(json: JsonOption = False, manager: ManagerOption = None) -> None:
+    """All disks of all VMs."""
+    with connected(manager) as client:
+        disks = client.disks()
+    if json:
+        print_json(disks)
+        return
+    rows = [(each.vm, each.name, format_mib(each.size_bytes), each.datastore, each.path) for each in disks]
+    print_table(("VM", "NAME", "SIZE", "DATASTORE", "PATH"), rows)

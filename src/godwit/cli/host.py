@@ -1,0 +1,62 @@
+"""`godwit host`: who there is, and who answers."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from godwit.cli.show import JsonOption, ManagerOption, connected, print_json, print_pairs, print_table
+
+if TYPE_CHECKING:
+    from godwit.core.resources import HostState
+
+app = typer.Typer(help="Hosts: who there is, and who answers.", no_args_is_help=True)
+
+HostName = Annotated[str, typer.Argument(metavar="HOST")]
+
+
+@app.command("list")
+def list_hosts(json: JsonOption = False, manager: ManagerOption = None) -> None:
+    """All hosts, asked now."""
+    with connected(manager) as client:
+        hosts = client.hosts()
+    if json:
+        print_json(hosts)
+        return
+    print_table(("NAME", "STATE", "FREE MIB", "VMS", "QEMU", "ADDRESS"), [_row(host) for host in hosts])
+
+
+@app.command("show")
+def show_host(name: HostName, json: JsonOption = False, manager: ManagerOption = None) -> None:
+    """One host and what it told."""
+    with connected(manager) as client:
+        host = client.host(name)
+    if json:
+        print_json(host)
+        return
+    print_pairs([("name", host.name), ("address", host.address), ("state", _state(host)), ("reason", host.reason)])
+    if facts := host.facts:
+        print_pairs(
+            [
+                ("memory", f"{facts.memory_free_mib} MiB of {facts.memory_mib} MiB free"),
+                ("cpus", facts.cpus),
+                ("networks", facts.networks),
+                ("datastores", facts.datastores),
+                ("vms", [f"{vm.name} ({vm.state})" for vm in facts.vms]),
+                ("migration address", facts.migration_address),
+                ("agent", f"{facts.agent_version}, process {facts.agent_pid}"),
+                ("qemu", f"{facts.qemu.version}, {facts.qemu.accelerator}"),
+                ("newest machine type", facts.qemu.machines[0] if facts.qemu.machines else None),
+            ]
+        )
+
+
+def _state(host: HostState) -> str:
+    return "reachable" if host.reachable else "unreachable"
+
+
+def _row(host: HostState) -> tuple[object, ...]:
+    facts = host.facts
+    told = (facts.memory_free_mib, len(facts.vms), facts.qemu.version) if facts else (None, None, None)
+    return (host.name, _state(host), *told, host.address)

@@ -1,0 +1,101 @@
+"""`godwit migration`: what moves and what has moved."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from godwit.cli.show import JsonOption, ManagerOption, connected, print_json, print_pairs, print_table, warn
+
+if TYPE_CHECKING:
+    from godwit.core.migration import Migration
+
+app = typer.Typer(help="Migrations, under way and ended.", no_args_is_help=True)
+
+Id = Annotated[str, typer.Argument(metavar="ID")]
+
+
+@app.command("list")
+def list_migrations(json: JsonOption = False, manager: ManagerOption = None) -> None:
+    """All migrations, oldest first."""
+    with connected(manager) as client:
+        migrations = client.migrations()
+    if json:
+        print_json(migrations)
+        return
+    rows = [(each.id, each.vm, each.source, each.destination, each.phase, _started(each)) for each in migrations]
+    print_table(("ID", "VM", "SOURCE", "DESTINATION", "PHASE", "STARTED"), rows)
+
+
+@app.command("show")
+def show_migration(id: Id, json: JsonOption = False, manager: ManagerOption = None) -> None:
+    """One migration."""
+    with connected(manager) as client:
+        migration = client.migration(id)
+    if json:
+        print_json(migration)
+        return
+    told = migration.model_dump(mode="json", exclude={"request", "progress"}, exclude_none=True)
+    goals = migration.request.model_dump(mode="json", exclude={"vm", "destination"}, exclude_none=True)
+    print_pairs([*told.items(), *goals.items()])
+
+
+@app.command("watch")
+def watch_migration(id: Id, manager: ManagerOption = None) -> None:
+    """Follow a migration to its end; the exit status is that of `godwit migrate`. Ctrl-C leaves it alone."""
+    from godwit.cli.migrate import summary
+    from godwit.cli.watch import display, raise_outcome
+    from godwit.core.phase import Phase
+
+    shown, _ = display(json=False)
+    is_touched = False
+    with connected(manager) as client:
+        try:
+            for event in client.events(id):
+                is_touched |= event.phase is Phase.reserving
+                shown.show(event)
+        except KeyboardInterrupt:
+            shown.pause()
+            warn(f"migration {id} goes on")
+            return
+        finally:
+            shown.pause()
+        raise_outcome(client.migration(id), is_touched=is_touched)
+        print(summary(client.report(id)))
+
+
+@app.command("cancel")
+def cancel_migration(id: Id, manager: ManagerOption = None) -> None:
+    """Undo a migration, while that is possible, and wait until it is undone."""
+    from godwit.cli.watch import raise_outcome
+    from godwit.core.errors import Cancelled
+
+    with connected(manager) as client:
+        client.cancel(id)
+        for _ in client.events(id):
+            pass
+        migration = client.migration(id)
+    try:
+        raise_outcome(migration, is_touched=True)
+    except Cancelled:
+        print(f"{id} is cancelled: {migration.vm} runs on {migration.source}")
+    else:
+        warn(f"{id} was done before it could be cancelled: {migration.vm} runs on {migration.destination}")
+
+
+@app.command("report")
+def report_migration(id: Id, json: JsonOption = False, manager: ManagerOption = None) -> None:
+    """What happened, in numbers."""
+    from godwit.cli.report import print_report
+
+    with connected(manager) as client:
+        report = client.report(id)
+    if json:
+        print_json(report)
+    else:
+        print_report(report)
+
+
+def _started(migration: Migration) -> str:
+    return migration.started_at.strftime("%Y-%m-%d %H:%M:%S")

@@ -1,0 +1,63 @@
+"""A report for people."""
+
+from __future__ import annotations
+
+from godwit.cli.show import print_pairs, print_table
+from godwit.cli.units import format_mib, format_ms
+from godwit.core.model import MIB
+from godwit.core.report import Report
+
+
+def print_report(report: Report) -> None:
+    """What happened, the most important first."""
+    print_pairs(
+        [
+            ("migration", f"{report.id}: {report.vm}, {report.source} -> {report.destination}"),
+            ("outcome", report.outcome + ("" if report.error is None else f": {report.error}")),
+            ("settled", report.settled),
+            ("started", report.started_at.isoformat(timespec="milliseconds")),
+            ("total", f"{format_ms(report.total_ms)}{_predicted(report.forecast.total_ms)}"),
+            ("blackout", f"{_blackout(report)}{_predicted(report.forecast.blackout_ms)}"),
+            ("transferred", format_mib(report.transferred_bytes)),
+            ("frames", f"{report.network.frames_drained} drained, {report.network.frames_relayed} relayed"),
+        ]
+    )
+    _print_details(report)
+
+
+def _print_details(report: Report) -> None:
+    if report.passes:
+        print()
+        rows = [
+            (each.number, format_mib(each.remaining_bytes), _rate(each.dirty_rate), _rate(each.bandwidth))
+            for each in report.passes
+        ]
+        print_table(("PASS", "REMAINING", "DIRTIED", "SENT"), rows)
+    if report.network.announcements:
+        print()
+        told = [(each.kind, f"{each.at_ms:.1f} ms", each.witnessed_by) for each in report.network.announcements]
+        print_table(("ANNOUNCEMENT", "AFTER STOP", "WITNESSED BY"), told)
+    if report.connections:
+        print()
+        columns = ("CLIENT", "SERVER", "LONGEST SILENCE", "RETRANSMISSIONS", "RESETS", "SURVIVED")
+        seen = [
+            (c.client, c.server, format_ms(c.longest_silence_ms), c.retransmissions, c.resets, c.survived)
+            for c in report.connections
+        ]
+        print_table(columns, seen)
+    if report.timeline:
+        print()
+        print_table(("AT", "EVENT"), [(f"{each.at_ms:.1f} ms", each.event) for each in report.timeline])
+
+
+def _blackout(report: Report) -> str:
+    error = "" if report.clock_error_ms is None else f" +/- {report.clock_error_ms:.1f} ms"
+    return format_ms(report.blackout_ms) + error
+
+
+def _predicted(time_ms: float | None) -> str:
+    return "" if time_ms is None else f" (predicted {format_ms(time_ms)})"
+
+
+def _rate(bytes_per_s: int) -> str:
+    return f"{bytes_per_s / MIB:.1f} MiB/s"

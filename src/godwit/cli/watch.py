@@ -1,0 +1,188 @@
+"""Following a migration: a bar on a terminal, a line for each event elsewhere, and what an interrupt means."""
+
+from __future__ import annotations
+
+import signal
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from enum import StrEnum
+from types import FrameType
+from typing import TYPE_CHECKING, Protocol, TextIO
+
+from godwit.cli.show import warn
+from godwit.core.errors import Cancelled, Failed, Refused, Unresolved, from_kind
+from godwit.core.migration import Event, Migration
+from godwit.core.phase import Phase
+
+if TYPE_CHECKING:
+    from godwit.client.client import Client
+
+
+class Display(Protocol):
+    """Where events are shown."""
+
+    def show(self, event: Event) -> None:
+        """The person sees it."""
+        ...
+
+    def pause(self) -> None:
+        """The terminal is free for other words."""
+        ...
+
+    def resume(self) -> None:
+        """What was shown last is there again."""
+        ...
+
+
+@dataclass
+class Lines:
+    """One line per event."""
+
+    stream: TextIO
+
+    def show(self, event: Event) -> None:
+        """A line."""
+        print(f"{event.migration} {event.at_ms / 1000:8.2f} s  {event.text}", file=self.stream, flush=True)
+
+    def pause(self) -> None:
+        """Lines are never in the way."""
+
+    def resume(self) -> None:
+        """Lines stay."""
+
+
+class Interrupts:
+    """SIGINT is heard only inside `heard`; one that came earlier is heard at its beginning. None is ever lost."""
+
+    def __init__(self) -> None:
+        self._is_pending = False
+        self._is_hearing = False
+
+    def __enter__(self) -> Interrupts:
+        # set even where a shell started us with SIGINT ignored, as it does in the background
+        self._before = signal.signal(signal.SIGINT, self._came)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        signal.signal(signal.SIGINT, self._before)
+
+    @contextmanager
+    def heard(self) -> Iterator[None]:
+        """`KeyboardInterrupt` is raised where the interrupt comes."""
+        self._is_hearing = True
+        try:
+            if self._is_pending:
+                self._is_pending = False
+                raise KeyboardInterrupt
+            yield
+        finally:
+            self._is_hearing = False
+
+    def _came(self, number: int, frame: FrameType | None) -> None:
+        if self._is_hearing:
+            raise KeyboardInterrupt
+        self._is_pending = True
+
+
+class Answer(StrEnum):
+    """What a person who interrupts wants."""
+
+    cancel = "cancel"
+    detach = "detach"
+    go_on = "go-on"
+
+
+class Detached(Exception):
+    """The person does not wait any longer; the migration goes on."""
+
+
+@dataclass
+class Watch:
+    """One migration being followed."""
+
+    client: Client
+    id: str
+    display: Display
+    interrupts: Interrupts
+    is_terminal: bool
+    last: int = 0
+    is_touched: bool = False
+    """It came past its checks."""
+    is_cancelling: bool = False
+
+    def to_its_end(self) -> Migration:
+        """The migration when it has ended, or is in doubt; `Detached` if the person does not wait for that."""
+        while True:
+            try:
+                with self.interrupts.heard():
+                    self.display.resume()
+                    self._follow()
+                return self.client.migration(self.id)
+            except KeyboardInterrupt:
+                self._interrupted()
+            finally:
+                self.display.pause()
+
+    def _follow(self) -> None:
+        for event in self.client.events(self.id, after=self.last):
+            self.last = event.sequence
+            self.is_touched |= event.phase is Phase.reserving
+            self.display.show(event)
+
+    def _interrupted(self) -> None:
+        self.display.pause()
+        answer = self._ask() if self.is_terminal else Answer.cancel
+        if answer is Answer.detach:
+            raise Detached(self.id)
+        if answer is Answer.cancel:
+            self._cancel()
+
+    def _cancel(self) -> None:
+        if self.is_cancelling and not self.is_terminal:
+            raise Cancelled(f"migration {self.id} is still being undone: see `godwit migration watch {self.id}`")
+        try:
+            self.client.cancel(self.id)
+            self.is_cancelling = True
+        except Refused as error:
+            if error.code != "too-late":
+                return  # it has ended: the feed tells how
+            warn(f"godwit: {error.message}")
+            if not self.is_terminal:
+                raise Detached(self.id) from error
+
+    def _ask(self) -> Answer:
+        """What the person wants; a second interrupt means to leave."""
+        prompt = f"\n{self.id}: [c]ancel it, [d]etach and let it go on, or [g]o on watching? "
+        answers = {"c": Answer.cancel, "d": Answer.detach, "g": Answer.go_on}
+        try:
+            with self.interrupts.heard():
+                while (said := input(prompt).strip().lower()[:1]) not in answers:
+                    pass
+        except (KeyboardInterrupt, EOFError):
+            return Answer.detach
+        return answers[said]
+
+
+def raise_outcome(migration: Migration, *, is_touched: bool) -> None:
+    """Returns if it was done; otherwise raises what kept it from that."""
+    if migration.phase is Phase.done:
+        return
+    why = f"{migration.vm} was not moved to {migration.destination}: {migration.error or migration.phase}"
+    if migration.phase is Phase.cancelled:
+        raise Cancelled(why)
+    if migration.phase in {Phase.in_doubt, Phase.lost} or not migration.is_ended:
+        raise Unresolved(f"{why}; see `godwit migration show {migration.id}`")
+    error = from_kind(migration.error_kind or "failed", why)
+    raise Failed(why) if is_touched and isinstance(error, Refused) else error
+
+
+def display(*, json: bool) -> tuple[Display, bool]:
+    """Where events go, and whether that is a terminal; with `--json` standard output is the result's alone."""
+    stream = sys.stderr if json else sys.stdout
+    if stream.isatty():
+        from godwit.cli.bar import Bar
+
+        return Bar(stream), True
+    return Lines(stream), sys.stdin.isatty() and sys.stderr.isatty()

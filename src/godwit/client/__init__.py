@@ -1,0 +1,1 @@
+"""The operator's library: the REST API in Python."""

@@ -1,0 +1,225 @@
+"""The REST API as an object: core's models out, core's errors raised."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
+from functools import partial
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, TypeVar
+from urllib.parse import quote as _quote
+
+import httpx
+from pydantic import BaseModel, TypeAdapter, ValidationError
+
+from godwit.client.console import Console, open_console
+from godwit.core.errors import Failed, GodwitError, Unreachable, from_kind
+from godwit.core.migration import Event, EventKind, Migration, MigrationRequest
+from godwit.core.model import Image
+from godwit.core.phase import Phase
+from godwit.core.resources import (
+    DatastoreView,
+    DiskView,
+    HostState,
+    NetworkView,
+    Problem,
+    VmRequest,
+    VmView,
+)
+
+if TYPE_CHECKING:
+    from godwit.core.report import Report
+
+T = TypeVar("T")
+
+quote = partial(_quote, safe="")
+
+ANSWER_S = 180.0
+"""How long an order may take: starting a VM may rightly take a host two minutes."""
+RESUME_TRIES = 20
+RESUME_PAUSE_S = 0.5
+
+
+class Client:
+    """One manager, spoken to over its unix socket."""
+
+    def __init__(self, socket: Path, *, pause: Callable[[float], None] = time.sleep) -> None:
+        self._socket = socket
+        self._pause = pause
+        # http2, proxies and certificates have no place on a unix socket
+        transport = httpx.HTTPTransport(uds=str(socket), verify=False, trust_env=False)
+        self._http = httpx.Client(transport=transport, base_url="http://manager", timeout=ANSWER_S, trust_env=False)
+
+    def __enter__(self) -> Client:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Nothing is held any more."""
+        self._http.close()
+
+    def hosts(self) -> list[HostState]:
+        """All hosts, asked now."""
+        return self._ask("GET", "/hosts", list[HostState])
+
+    def host(self, name: str) -> HostState:
+        """That host, asked now."""
+        return self._ask("GET", f"/hosts/{quote(name)}", HostState)
+
+    def networks(self) -> list[NetworkView]:
+        """All networks."""
+        return self._ask("GET", "/networks", list[NetworkView])
+
+    def datastores(self) -> list[DatastoreView]:
+        """All datastores."""
+        return self._ask("GET", "/datastores", list[DatastoreView])
+
+    def datastore(self, name: str) -> DatastoreView:
+        """That datastore."""
+        return self._ask("GET", f"/datastores/{quote(name)}", DatastoreView)
+
+    def disks(self) -> list[DiskView]:
+        """All disks of all VMs."""
+        return self._ask("GET", "/disks", list[DiskView])
+
+    def images(self) -> list[Image]:
+        """All images."""
+        return self._ask("GET", "/images", list[Image])
+
+    def vms(self) -> list[VmView]:
+        """All VMs."""
+        return self._ask("GET", "/vms", list[VmView])
+
+    def vm(self, name: str) -> VmView:
+        """That VM."""
+        return self._ask("GET", f"/vms/{quote(name)}", VmView)
+
+    def create_vm(self, request: VmRequest) -> VmView:
+        """A new VM; it runs, unless `start` is false."""
+        return self._ask("POST", "/vms", VmView, body=request)
+
+    def start_vm(self, name: str) -> VmView:
+        """It runs."""
+        return self._ask("POST", f"/vms/{quote(name)}/start", VmView)
+
+    def stop_vm(self, name: str, *, grace_s: float = 30.0) -> VmView:
+        """It is off: by itself within the grace, else by force."""
+        return self._ask("POST", f"/vms/{quote(name)}/stop?grace_s={grace_s}", VmView)
+
+    def delete_vm(self, name: str) -> None:
+        """It is forgotten."""
+        self._send("DELETE", f"/vms/{quote(name)}")
+
+    def console(self, name: str) -> AbstractContextManager[Console]:
+        """Its serial console, as long as the context holds."""
+        return open_console(self._socket, quote(name))
+
+    def migrations(self) -> list[Migration]:
+        """All migrations, oldest first."""
+        return self._ask("GET", "/migrations", list[Migration])
+
+    def migration(self, id: str) -> Migration:
+        """That migration."""
+        return self._ask("GET", f"/migrations/{quote(id)}", Migration)
+
+    def migrate(self, request: MigrationRequest) -> Migration:
+        """A new migration, which goes on by itself."""
+        return self._ask("POST", "/migrations", Migration, body=request)
+
+    def cancel(self, id: str) -> Migration:
+        """It is being undone; its events tell when that has ended. `Refused` once the vCPUs are being stopped."""
+        return self._ask("DELETE", f"/migrations/{quote(id)}", Migration)
+
+    def report(self, id: str) -> Report:
+        """What happened so far."""
+        from godwit.core.report import Report
+
+        return self._ask("GET", f"/migrations/{quote(id)}/report", Report)
+
+    def events(self, id: str, *, after: int = 0) -> Iterator[Event]:
+        """All events after number `after`, those to come included, until it has ended or is in doubt.
+
+        A broken connection is taken up again where it broke; `Unreachable` when that fails for some seconds.
+        """
+        tries = 0
+        while True:
+            try:
+                for event in self._stream(id, after):
+                    tries, after = 0, event.sequence
+                    yield event
+                    if event.kind is EventKind.ended or event.phase is Phase.in_doubt:
+                        return
+                if self.migration(id).is_ended:
+                    return
+            except (Unreachable, httpx.TransportError) as error:
+                if tries == RESUME_TRIES:
+                    raise self._unreachable() from error
+            tries += 1
+            self._pause(RESUME_PAUSE_S)
+
+    def _stream(self, id: str, after: int) -> Iterator[Event]:
+        from httpx_sse import connect_sse
+
+        headers = {"Last-Event-ID": str(after)}
+        with connect_sse(self._http, "GET", f"/migrations/{quote(id)}/events", headers=headers) as source:
+            if source.response.is_error:
+                source.response.read()
+                raise _error(source.response)
+            for sent in source.iter_sse():
+                if sent.data:  # none in the pings that keep an idle stream open
+                    yield Event.model_validate_json(sent.data)
+
+    def _ask(self, method: str, path: str, kind: type[T], *, body: BaseModel | None = None) -> T:
+        answer = self._send(method, path, body)
+        try:
+            return TypeAdapter(kind).validate_json(answer.content)
+        except ValidationError as error:
+            raise Failed(
+                f"the answer of the manager at {self._socket} to {method} {path} cannot be understood: "
+                "install the same version of godwit here and there",
+                "answer",
+            ) from error
+
+    def _send(self, method: str, path: str, body: BaseModel | None = None) -> httpx.Response:
+        words: dict[str, Any] = {}
+        if body is not None:
+            words = {"content": body.model_dump_json(), "headers": {"Content-Type": "application/json"}}
+        try:
+            response = self._http.request(method, path, **words)
+        except httpx.ConnectError as error:
+            raise self._unreachable() from error
+        except httpx.TransportError as error:
+            raise Unreachable(
+                f"the manager at {self._socket} broke off before it answered ({error or type(error).__name__}): look "
+                "at what it did with `godwit vm list` and `godwit migration list`, then ask again"
+            ) from error
+        if response.is_error:
+            raise _error(response)
+        return response
+
+    def _unreachable(self) -> Unreachable:
+        return unreachable(self._socket)
+
+
+def unreachable(socket: Path) -> Unreachable:
+    """What to do when nobody answers there."""
+    return Unreachable(
+        f"no manager answers at {socket}: is a lab up? `godwit lab up` starts one; "
+        "name another manager's socket with --manager or GODWIT_MANAGER",
+        "no-manager",
+    )
+
+
+def _error(response: httpx.Response) -> GodwitError:
+    """The error that the manager raised."""
+    try:
+        problem = Problem.model_validate_json(response.content)
+    except ValidationError:
+        return Failed(f"the manager answered {response.status_code} with something that is no problem: is it godwit's?")
+    return from_kind(problem.kind, problem.detail, problem.code)

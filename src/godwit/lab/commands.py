@@ -1,0 +1,167 @@
+"""`godwit lab`: a data centre on this machine, made and broken."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, NoReturn
+
+import typer
+from pydantic import ValidationError
+from rich.console import Console
+
+from godwit.core.errors import GodwitError, Invalid
+from godwit.lab import control, faults, status
+from godwit.lab.control import Order, Verb
+from godwit.lab.places import find_lab
+from godwit.lab.settings import LinkQueue, Settings, parse_qemu
+
+app = typer.Typer(
+    help="A data centre on this machine: hosts, switches, a client and a manager in namespaces.", no_args_is_help=True
+)
+
+
+class Switch(StrEnum):
+    """On or off, as people type it."""
+
+    on = "on"
+    off = "off"
+
+
+@app.command()
+def up(
+    hosts: Annotated[int, typer.Option(help="How many hosts, 2 to 8.")] = 2,
+    rate: Annotated[
+        str, typer.Option(help="Of a migration link, each direction: 1gbit, 100mbit, unlimited.")
+    ] = "1gbit",
+    link_queue: Annotated[LinkQueue, typer.Option(help="How a migration link orders what waits.")] = LinkQueue.priority,
+    *,
+    qemu: Annotated[list[str] | None, typer.Option(metavar="HOST=DIR", help="An unpacked QEMU for that host.")] = None,
+    image: Annotated[list[str] | None, typer.Option(help="One more image to have ready: tools.")] = None,
+    daemons: Annotated[bool, typer.Option(hidden=True, help="Start agents and manager.")] = True,
+) -> None:
+    """Start the lab. Once it is up, the same command changes nothing."""
+    from godwit.lab import lifecycle  # knows HTTP and images: a quarter of a second that exec does not need
+
+    with _errors_as_one_sentence():
+        images = tuple(dict.fromkeys(["base", *(image or [])]))
+        try:
+            settings = Settings(
+                hosts=hosts,
+                rate=rate,
+                link_queue=link_queue,
+                qemu=parse_qemu(qemu or []),
+                images=images,
+                daemons=daemons,
+            )
+        except ValidationError as error:
+            raise Invalid(_first_complaint(error)) from error
+        lab = find_lab()
+        is_new = lifecycle.up(lab, settings, lambda line: typer.echo(f"lab {lab.name}: {line}", err=True))
+        typer.echo(f"lab {lab.name} is up" if is_new else f"lab {lab.name} is up already")
+
+
+@app.command()
+def down() -> None:
+    """End the lab and everything in it; nothing of it is left."""
+    from godwit.lab import lifecycle
+
+    with _errors_as_one_sentence():
+        lab = find_lab()
+        typer.echo(f"lab {lab.name} is down" if lifecycle.down(lab) else "no lab is up")
+
+
+@app.command("status")
+def show(as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False) -> None:
+    """Show nodes, addresses, daemons and VMs, with process ids as this shell counts them."""
+    with _errors_as_one_sentence():
+        seen = status.look(find_lab())
+        if as_json:
+            typer.echo(seen.model_dump_json(indent=2))
+        elif not seen.up:
+            typer.echo(f"lab {seen.lab} is not up")
+        else:
+            console = Console(soft_wrap=True)
+            console.print(status.table(seen))
+            if seen.faults:
+                console.print(f"faults: {' '.join(seen.faults)}")
+
+
+@app.command("exec", context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})
+def execute(
+    node: Annotated[str, typer.Argument(help="client, lan-switch, manager, host-a, ...")],
+    command: Annotated[list[str], typer.Argument(metavar="-- CMD...", help="What to run there.")],
+) -> NoReturn:
+    """Run a command inside a node; its input, output and exit status are the command's own."""
+    with _errors_as_one_sentence():
+        lab = find_lab()
+        lab.demand_running()
+        words = [*status.look(lab).node(node).enter, "env", "-C", os.getcwd(), *_without_dashes(command)]
+        sys.stdout.flush()
+        os.execvpe(words[0], words, lab.environment)
+
+
+_FAULTS = " ".join(f"{name}:HOST - {what}." for name, what in faults.NAMES.items())
+
+
+@app.command(help=f"Break something on purpose, or mend it. {_FAULTS}", short_help="Break something, or mend it.")
+def fault(
+    name: Annotated[str, typer.Argument(metavar="NAME[:WHERE]", help="Such as migration-link-down:host-b.")],
+    switch: Annotated[Switch, typer.Argument(metavar="on|off", help="on breaks, off mends.")],
+) -> None:
+    """The fault is on, or mended; all others stay as they are."""
+    with _errors_as_one_sentence():
+        lab = find_lab()
+        lab.demand_running()
+        answer = control.ask(lab, Order(verb=Verb.fault, fault=name, on=switch is Switch.on))
+        typer.echo(f"faults: {' '.join(answer.faults) or 'none'}")
+
+
+@app.command()
+def demo(
+    keep: Annotated[bool, typer.Option(help="Leave the lab and the VM as they are at the end.")] = False,
+    migrations: Annotated[int, typer.Option(min=1, help="How often the VM moves.")] = 2,
+    out: Annotated[Path, typer.Option(help="Where the report goes.")] = Path("build/demo"),
+) -> None:
+    """Move a VM with a real Redis in it there and back under traffic, and prove that no connection broke."""
+    from godwit.lab.demo import demo as play
+
+    with _errors_as_one_sentence():
+        raise typer.Exit(play(keep=keep, migrations=migrations, out=out))
+
+
+@app.command(hidden=True)
+def daemon(node: str, switch: Switch) -> None:
+    """Start that node's agent or manager, or end it and keep it down."""
+    with _errors_as_one_sentence():
+        lab = find_lab()
+        lab.demand_running()
+        verb = Verb.start_daemon if switch is Switch.on else Verb.stop_daemon
+        control.ask(lab, Order(verb=verb, node=node))
+
+
+def _without_dashes(command: list[str]) -> list[str]:
+    return command[1:] if command[:1] == ["--"] else command
+
+
+def _first_complaint(error: ValidationError) -> str:
+    first = error.errors()[0]
+    where = "".join(f"--{str(part).replace('_', '-')}: " for part in first["loc"][:1])
+    return f"{where}{first['msg'].removeprefix('Value error, ')}; see godwit lab up --help"
+
+
+@contextmanager
+def _errors_as_one_sentence() -> Iterator[None]:
+    try:
+        yield
+    except GodwitError as error:
+        typer.echo(f"godwit: {error.message}", err=True)
+        raise typer.Exit(error.exit_status) from error
+
+
+if __name__ == "__main__":
+    app()

@@ -1,0 +1,117 @@
+"""The program `godwit`: its commands, each loaded when it is used, and the one place where errors become words."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+from typing import Annotated, Any
+
+import typer
+import typer.core
+import typer.main
+
+from godwit.core.errors import GodwitError
+
+COMMANDS = {
+    "lab": "godwit.lab.commands:app",
+    "host": "godwit.cli.host:app",
+    "network": "godwit.cli.network:app",
+    "datastore": "godwit.cli.datastore:app",
+    "disk": "godwit.cli.disk:app",
+    "image": "godwit.cli.image:app",
+    "vm": "godwit.cli.vm:app",
+    "migrate": "godwit.cli.migrate:app",
+    "migration": "godwit.cli.migration:app",
+    "manager": "godwit.main.daemons:manager_app",
+    "agent": "godwit.main.daemons:agent_app",
+    "pki": "godwit.main.pki:app",
+}
+"""Where each command is, in the order of the help."""
+
+
+class LazyGroup(typer.core.TyperGroup):
+    """A group whose commands are imported when they are asked for: `godwit vm list` must not wait for the lab."""
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        """All, in their order."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        """That one, imported."""
+        if cmd_name not in COMMANDS:
+            return None
+        module, _, name = COMMANDS[cmd_name].partition(":")
+        command = typer.main.get_command(getattr(import_module(module), name))
+        command.name = cmd_name
+        return command
+
+
+app = typer.Typer(
+    cls=LazyGroup,
+    help="Moves running virtual machines between hosts without dropping a connection.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import version
+
+        print(f"godwit {version('godwit')}")
+        raise typer.Exit
+
+
+VersionOption = Annotated[
+    bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print it and leave.")
+]
+
+
+@app.callback()
+def root(
+    manager: Annotated[str | None, typer.Option(metavar="SOCKET", help="The manager's socket.")] = None,
+    version: VersionOption = False,
+) -> None:
+    """Moves running virtual machines between hosts without dropping a connection."""
+    if manager:
+        os.environ["GODWIT_MANAGER"] = manager
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Does what the arguments say and returns the exit status; whatever goes wrong is one line on standard error."""
+    try:
+        app(list(arguments), prog_name="godwit")
+    except GodwitError as error:
+        return _failed(error, error.message, error.exit_status)
+    except KeyboardInterrupt as error:
+        return _failed(error, "interrupted", 130)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # else Python complains at exit
+        return 1
+    except Exception as error:
+        text = f"a bug: {type(error).__name__}: {error}; set GODWIT_DEBUG=1 to see where, and report it"
+        return _failed(error, " ".join(text.split()), 1)
+    except SystemExit as leaving:
+        return leaving.code if isinstance(leaving.code, int) else int(leaving.code is not None)
+    return 0
+
+
+def run() -> None:
+    """The program."""
+    sys.exit(main(sys.argv[1:]))
+
+
+def _failed(error: BaseException, text: str, status: int) -> int:
+    if os.environ.get("GODWIT_DEBUG"):
+        import traceback
+
+        traceback.print_exception(error)
+    print(f"godwit: {text}", file=sys.stderr)
+    return status
+
+
+if __name__ == "__main__":
+    run()

@@ -1,0 +1,1 @@
+"""The daemon that decides: inventory, migrations, events."""

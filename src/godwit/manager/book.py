@@ -1,0 +1,97 @@
+"""The diary of one migration: what the story tells is stored, with all that follows from it, before it goes on."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+from godwit.contract.host import HandedOver, Settled
+from godwit.contract.store import Change, MigrationRecord, VmRecord
+from godwit.core.errors import GodwitError
+from godwit.core.migration import Event, EventKind, Migration
+from godwit.core.model import VmState
+from godwit.core.phase import ENDED, Phase, step
+from godwit.manager.feed import Feed
+from godwit.manager.records import Records
+
+
+class Book:
+    """Implements contract.diary.Diary for one migration."""
+
+    def __init__(self, records: Records, feed: Feed, id: str, *, last_sequence: int = 0) -> None:
+        self._records = records
+        self._feed = feed
+        self._id = id
+        self._sequence = last_sequence
+        self._phase = records.migration(id).migration.phase
+
+    @property
+    def phase(self) -> Phase:
+        """The phase entered last; from the moment on at which storing it began."""
+        return self._phase
+
+    async def enter(self, phase: Phase, /, *, error: GodwitError | None = None) -> None:
+        """The migration is in that phase, its VM's record says what follows from it, and the feed tells."""
+        self._phase = step(self._phase, phase)
+        kind = EventKind.ended if phase in ENDED else EventKind.phase_entered
+        now = datetime.now(UTC)
+        text = f"{phase}: {error.message}" if error else str(phase)
+        fields: dict[str, Any] = {"phase": phase}
+        if phase in ENDED:
+            fields["ended_at"] = now
+        if error:
+            fields |= {"error": error.message, "error_kind": error.kind}
+        elif phase is Phase.done:
+            fields |= {"error": None, "error_kind": None}
+        await self._write(Event(at=now, kind=kind, text=text, phase=phase), fields)
+
+    async def record(self, event: Event, /) -> None:
+        """The event is in the feed; its progress is the migration's."""
+        await self._write(event, {"progress": event.progress} if event.progress else {})
+
+    async def moved(self, handed: HandedOver, /) -> None:
+        """The VM lives at the destination."""
+        text = f"the VM runs at the destination, blackout {handed.blackout_ms:.1f} ms"
+        data = {"blackout_ms": handed.blackout_ms}
+        event = Event(at=datetime.now(UTC), kind=EventKind.resumed, text=text, data=data)
+        await self._write(event, {}, handed=handed)
+
+    async def settled(self, settled: Settled, /) -> None:
+        """What the network was told is kept."""
+        text = f"{len(settled.announcements)} announcements are out"
+        event = Event(at=datetime.now(UTC), kind=EventKind.announced, text=text)
+        await self._write(event, {"settled": settled.settled}, settled=settled)
+
+    async def _write(self, event: Event, fields: dict[str, Any], **parts: HandedOver | Settled) -> None:
+        self._sequence += 1
+        sequence = self._sequence
+
+        def make() -> Change:
+            old = self._records.migration(self._id)
+            new = old.model_copy(update={"migration": old.migration.model_copy(update=fields), **parts})
+            vm = _vm_after(self._records.vm(old.migration.vm), new)
+            return Change(vms=(vm,), migrations=(new,), events=(_placed(event, sequence, new.migration),))
+
+        change = await self._records.change(make)
+        self._feed.tell(change.migrations[0], change.events[0])
+
+
+def _placed(event: Event, sequence: int, migration: Migration) -> Event:
+    """The event within its migration; its time since the start is ours, because hosts' clocks differ."""
+    at_ms = (datetime.now(UTC) - migration.started_at).total_seconds() * 1000
+    return event.model_copy(update={"sequence": sequence, "migration": migration.id, "at_ms": round(at_ms, 3)})
+
+
+def _vm_after(vm: VmRecord, record: MigrationRecord) -> VmRecord:
+    """What the record of the VM says while, and after, this migration moves it."""
+    migration = record.migration
+    fields: dict[str, Any] = {"state": VmState.migrating, "reason": None}
+    if record.handed or migration.phase in {Phase.settling, Phase.done}:
+        fields["host"] = migration.destination
+    if migration.phase in ENDED:
+        fields |= {"state": VmState.running, "migration": None}
+    if migration.phase is Phase.in_doubt:
+        fields |= {"state": VmState.in_doubt, "reason": migration.error}
+    if migration.phase is Phase.lost:
+        fields |= {"state": VmState.crashed, "reason": migration.error}
+    return vm.model_copy(update=fields)

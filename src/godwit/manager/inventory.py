@@ -1,0 +1,184 @@
+"""The VMs: made, started, stopped, forgotten."""
+
+from __future__ import annotations
+
+import secrets
+import uuid
+from collections.abc import Iterator
+from contextlib import suppress
+from datetime import UTC, datetime
+
+from godwit.contract.host import StartVm, StopVm
+from godwit.contract.store import Change, VmRecord
+from godwit.core.config import ManagerConfig
+from godwit.core.errors import GodwitError, Invalid, NotFound, Refused, TimedOut, Unreachable
+from godwit.core.model import HostFacts, Nic, Pinned, VmSpec, VmState
+from godwit.core.placement import choose_host, pin
+from godwit.core.resources import VmRequest, VmView
+from godwit.manager.addresses import make_nic
+from godwit.manager.fleet import Fleet
+from godwit.manager.images import Images
+from godwit.manager.records import Records
+
+AT_REST = frozenset({VmState.stopped, VmState.crashed})
+
+
+class Inventory:
+    """All VMs."""
+
+    def __init__(self, config: ManagerConfig, records: Records, fleet: Fleet) -> None:
+        self._config = config
+        self._records = records
+        self._fleet = fleet
+        self.images = Images(config.images)
+
+    def view(self, name: str) -> VmView:
+        """That VM as people see it."""
+        return _view(self._records.vm(name))
+
+    def views(self) -> list[VmView]:
+        """All of them, by name."""
+        return [_view(self._records.vms[name]) for name in sorted(self._records.vms)]
+
+    async def create(self, request: VmRequest) -> VmView:
+        """The VM is known and, if asked for, runs; on failure it is not known, on `Unreachable` it may run."""
+        with self._records.claimed(request.name, "being created"):
+            self._check(request)
+            facts = await self._fleet.look()
+            host, pinned = self._place(request, facts)
+            change = await self._records.change(lambda: Change(vms=(self._record(request, host, pinned),)))
+            if request.start:
+                await self._start(change.vms[0], forget=True)
+        return self.view(request.name)
+
+    async def start(self, name: str) -> VmView:
+        """The VM runs: where it ran last if that host answers, else where there is room."""
+        with self._records.claimed(name, "being started"):
+            record = self._records.vm(name)
+            if record.state not in AT_REST:
+                raise Refused(f"{name} is {record.state} on {record.host} already", "vm-not-stopped")
+            facts = await self._fleet.look()
+            networks = [nic.network for nic in record.spec.nics]
+            there = [each for each in facts if each.host == record.host]
+            host = choose_host(record.spec.memory_mib, networks, there or facts)
+            starting = await self._records.change_vm(name, host=host, state=VmState.starting, reason=None)
+            await self._start(starting, forget=False)
+        return self.view(name)
+
+    async def stop(self, name: str, *, grace_s: float = 30.0) -> VmView:
+        """The VM's QEMU is gone."""
+        with self._records.claimed(name, "being stopped"):
+            record = self._records.vm(name)
+            _refuse_moving(record)
+            if record.state in AT_REST:
+                raise Refused(f"{name} is {record.state} already", "vm-not-running")
+            with suppress(NotFound):  # gone by itself meanwhile: as asked
+                await self._fleet.host(record.host).stop_vm(StopVm(name=name, grace_s=grace_s))
+            await self._records.change_vm(name, state=VmState.stopped, reason=None)
+        return self.view(name)
+
+    async def delete(self, name: str) -> None:
+        """The VM is not known any more; `Refused` while it runs."""
+        with self._records.claimed(name, "being deleted"):
+            record = self._records.vm(name)
+            _refuse_moving(record)
+            if record.state not in AT_REST:
+                raise Refused(f"{name} is {record.state}: stop it first with `godwit vm stop {name}`", "vm-not-stopped")
+            await self._records.change(lambda: Change(forgotten=(name,)))
+
+    def _check(self, request: VmRequest) -> None:
+        if request.name in self._records.vms:
+            raise Refused(f"there is a VM {request.name!r} already: choose another name", "vm-exists")
+        if request.disks:
+            raise Invalid(f"{request.name} asks for disks, which godwit cannot make yet: leave them out", "disks")
+        for nic in request.nics:
+            if nic.network not in self._config.networks:
+                known = ", ".join(sorted(self._config.networks)) or "none"
+                raise NotFound(f"there is no network {nic.network!r}: the manager knows {known}", "no-network")
+        self.images.image(request.image)
+
+    def _place(self, request: VmRequest, facts: list[HostFacts]) -> tuple[str, Pinned]:
+        """Where the VM starts, and what it is bound to: what all hosts that could ever receive it have."""
+        networks = {nic.network for nic in request.nics}
+        able = [each for each in facts if networks <= set(each.networks)]
+        if request.host:
+            self._fleet.host(request.host)
+            if all(each.host != request.host for each in facts):
+                reason = self._fleet.state(request.host).reason
+                raise Refused(f"{request.host} does not answer ({reason}): choose another host", "host-unreachable")
+            facts = [each for each in facts if each.host == request.host]
+        host = choose_host(request.memory_mib, networks, facts)
+        return host, pin(able, first=host)
+
+    def _record(self, request: VmRequest, host: str, pinned: Pinned) -> VmRecord:
+        taken = [nic for record in self._records.vms.values() for nic in record.spec.nics]
+        nics: list[Nic] = []
+        for nic in request.nics:
+            pool = self._config.networks[nic.network].pool
+            nics.append(make_nic(nic, pool=pool, taken=[*taken, *nics], numbers=_random_numbers()))
+        spec = VmSpec(
+            name=request.name,
+            uuid=str(uuid.uuid4()),
+            memory_mib=request.memory_mib,
+            cpus=request.cpus,
+            image=self.images.image(request.image),
+            nics=tuple(nics),
+        )
+        state = VmState.starting if request.start else VmState.stopped
+        return VmRecord(spec=spec, pinned=pinned, state=state, host=host, created_at=datetime.now(UTC))
+
+    async def _start(self, record: VmRecord, *, forget: bool) -> None:
+        """The VM runs on its record's host, or is as before (`forget`: not known)."""
+        try:
+            await self._fleet.host(record.host).start_vm(StartVm(spec=record.spec, pinned=record.pinned))
+        except (Unreachable, TimedOut):
+            raise  # it may run: the watcher will tell
+        except GodwitError as error:
+            if forget:
+                await self._records.change(lambda: Change(forgotten=(record.name,)))
+            else:
+                await self._records.change_vm(record.name, state=VmState.stopped, reason=error.message)
+            raise
+        await self._records.change(lambda: self._started(record.name))
+
+    def _started(self, name: str) -> Change:
+        """It runs, unless it has crashed already."""
+        record = self._records.vm(name)
+        if record.state != VmState.starting:
+            return Change()
+        return Change(vms=(record.model_copy(update={"state": VmState.running}),))
+
+
+def _refuse_moving(record: VmRecord) -> None:
+    if record.migration is not None:
+        raise Refused(
+            f"{record.name} is being moved by migration {record.migration}: "
+            f"wait for it (`godwit migration watch {record.migration}`) or cancel it",
+            "vm-migrating",
+        )
+
+
+def _random_numbers() -> Iterator[int]:
+    for _ in range(1000):
+        yield secrets.randbelow(1 << 24)
+
+
+def _view(record: VmRecord) -> VmView:
+    spec, pinned = record.spec, record.pinned
+    return VmView(
+        name=record.name,
+        state=record.state,
+        host=record.host,
+        memory_mib=spec.memory_mib,
+        cpus=spec.cpus,
+        image=spec.image.name,
+        uuid=spec.uuid,
+        nics=spec.nics,
+        disks=spec.disks,
+        machine=pinned.machine,
+        cpu_model=pinned.cpu_model,
+        accelerator=pinned.accelerator,
+        migration=record.migration,
+        created_at=record.created_at,
+        reason=record.reason,
+    )

@@ -1,0 +1,84 @@
+"""What the manager knows, in memory as in the store: read at once, changed one change at a time."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from godwit.contract.store import Change, MigrationRecord, Store, VmRecord
+from godwit.core.errors import NotFound, Refused
+
+
+class Records:
+    """The store's content in memory; whoever holds this is the only one who writes the store."""
+
+    def __init__(self, store: Store) -> None:
+        self.store = store
+        self.vms: dict[str, VmRecord] = {}
+        self.migrations: dict[str, MigrationRecord] = {}
+        self._writing = asyncio.Lock()
+        self._tasks: set[asyncio.Task[Change]] = set()
+        self._claims: dict[str, str] = {}
+
+    async def load(self) -> None:
+        """What the store holds is known."""
+        self.vms = {vm.name: vm for vm in await self.store.vms()}
+        self.migrations = {each.id: each for each in await self.store.migrations()}
+
+    def vm(self, name: str) -> VmRecord:
+        """That VM, or `NotFound`."""
+        if name not in self.vms:
+            raise NotFound(f"there is no VM {name!r}: see `godwit vm list`", "no-vm")
+        return self.vms[name]
+
+    def migration(self, id: str) -> MigrationRecord:
+        """That migration, or `NotFound`."""
+        if id not in self.migrations:
+            raise NotFound(f"there is no migration {id!r}: see `godwit migration list`", "no-migration")
+        return self.migrations[id]
+
+    async def change(self, make: Callable[[], Change]) -> Change:
+        """The change is stored, and then known; `make` sees the newest records, and if it raises, nothing happens.
+
+        Cancelling the caller does not cancel what was begun: memory and store never differ.
+        """
+        task = asyncio.create_task(self._change(make))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return await asyncio.shield(task)
+
+    async def change_vm(self, name: str, **fields: object) -> VmRecord:
+        """These fields of the VM's record have these values."""
+        change = await self.change(lambda: Change(vms=(self.vm(name).model_copy(update=fields),)))
+        return change.vms[0]
+
+    async def close(self) -> None:
+        """What was begun is written."""
+        if self._tasks:
+            await asyncio.wait(set(self._tasks))
+
+    @contextmanager
+    def claimed(self, vm: str, doing: str) -> Iterator[None]:
+        """Nobody else starts, stops, moves or deletes that VM meanwhile; `Refused` if somebody does already."""
+        if vm in self._claims:
+            raise Refused(f"{vm} is {self._claims[vm]}: try again when that has ended", "busy")
+        self._claims[vm] = doing
+        try:
+            yield
+        finally:
+            del self._claims[vm]
+
+    def is_claimed(self, vm: str) -> bool:
+        """Somebody is changing what that VM does."""
+        return vm in self._claims
+
+    async def _change(self, make: Callable[[], Change]) -> Change:
+        async with self._writing:
+            change = make()
+            await self.store.apply(change)
+            self.vms |= {vm.name: vm for vm in change.vms}
+            self.migrations |= {each.id: each for each in change.migrations}
+            for name in change.forgotten:
+                self.vms.pop(name, None)
+            return change

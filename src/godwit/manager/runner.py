@@ -1,0 +1,194 @@
+"""The migrations: started, cancelled, run as tasks, picked up again after a restart."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Coroutine
+from datetime import UTC, datetime
+from typing import Any
+
+from godwit.contract.store import Change, MigrationRecord, VmRecord
+from godwit.core.errors import Failed, Refused
+from godwit.core.migration import Migration, MigrationRequest
+from godwit.core.model import VmState
+from godwit.core.phase import CANCELLABLE, Phase
+from godwit.core.placement import choose_host
+from godwit.core.plan import Move, obstacles
+from godwit.core.report import Report
+from godwit.flow.migrate import migrate
+from godwit.flow.report import compose
+from godwit.manager.adopt import adopt
+from godwit.manager.book import Book
+from godwit.manager.feed import Feed
+from godwit.manager.fleet import Fleet
+from godwit.manager.records import Records
+from godwit.manager.watching import Watcher
+
+LOG = logging.getLogger(__name__)
+
+
+class Runner:
+    """One task per migration that has not ended."""
+
+    def __init__(self, records: Records, fleet: Fleet, feed: Feed) -> None:
+        self._records = records
+        self._fleet = fleet
+        self._feed = feed
+        self._watcher = Watcher(records, fleet)
+        self._tasks: dict[str, asyncio.Task[None]] = {}
+        self._books: dict[str, Book] = {}
+        self._cancelled: set[str] = set()
+
+    def migrations(self) -> list[Migration]:
+        """All of them, oldest first."""
+        return [record.migration for record in self._records.migrations.values()]
+
+    def migration(self, id: str) -> Migration:
+        """That one, or `NotFound`."""
+        return self._records.migration(id).migration
+
+    async def start(self, request: MigrationRequest) -> Migration:
+        """The migration is stored and goes on by itself; `Refused` when it cannot be made."""
+        with self._records.claimed(request.vm, "being moved"):
+            vm = _movable(self._records.vm(request.vm))
+            move = await self._move(vm, request)
+            record = _record(move)
+            await self._records.change(lambda: _begun(_movable(self._records.vm(request.vm)), record))
+        book = self._books[record.id] = Book(self._records, self._feed, record.id)
+        self._run(record.id, self._story(move, book))
+        await asyncio.sleep(0)  # the story has begun, so that cancelling it is told in its diary
+        return record.migration
+
+    async def cancel(self, id: str) -> Migration:
+        """The migration is being undone, which its feed tells; `Refused` once the VM's vCPUs are being stopped."""
+        migration = self._records.migration(id).migration
+        if migration.is_ended:
+            raise Refused(f"migration {id} has ended already: it is {migration.phase}", "ended")
+        if id in self._cancelled:
+            return migration
+        phase = self._books[id].phase if id in self._books else migration.phase
+        if phase not in CANCELLABLE or id not in self._books:
+            raise Refused(f"migration {id} is {phase} and must go on: see `godwit migration watch {id}`", "too-late")
+        self._cancelled.add(id)
+        self._tasks[id].cancel()
+        return migration
+
+    async def report(self, id: str) -> Report:
+        """What happened so far."""
+        record = self._records.migration(id)
+        events = await self._records.store.events(id)
+        return compose(record.migration, events, record.handed, record.settled)
+
+    async def adopt_unfinished(self) -> None:
+        """Migrations that an earlier manager left are being looked at, each by a task."""
+        for id, record in self._records.migrations.items():
+            if not record.migration.is_ended:
+                events = await self._records.store.events(id)
+                last = events[-1].sequence if events else 0
+                self._run(id, self._adopt(Book(self._records, self._feed, id, last_sequence=last), id))
+
+    async def close(self) -> None:
+        """What can be undone has been; what is being handed over has ended; the rest is left for the next manager."""
+        for id in self._tasks.keys() - self._books.keys():
+            self._tasks[id].cancel()
+        for id, book in self._books.items():
+            if book.phase in CANCELLABLE and id not in self._cancelled:
+                self._cancelled.add(id)
+                self._tasks[id].cancel()
+            elif book.phase is Phase.in_doubt:
+                self._tasks[id].cancel()
+        await asyncio.gather(*self._tasks.values(), return_exceptions=True)
+
+    async def _move(self, vm: VmRecord, request: MigrationRequest) -> Move:
+        """What shall be done, if both hosts say now that it can be."""
+        if request.destination:
+            self._fleet.host(request.destination)
+            destination = request.destination
+        else:
+            networks = [nic.network for nic in vm.spec.nics]
+            destination = choose_host(vm.spec.memory_mib, networks, await self._fleet.look(), exclude=vm.host)
+        if destination == vm.host:
+            raise Refused(f"{vm.name} runs on {vm.host} already: name another host", "same-host")
+        move = Move(
+            migration=f"m{await self._records.store.next_number('migrations')}",
+            attempt=1,
+            epoch=vm.epoch + 1,
+            spec=vm.spec,
+            pinned=vm.pinned,
+            source=vm.host,
+            destination=destination,
+            request=request,
+        )
+        await self._refuse_obstacles(move)
+        return move
+
+    async def _refuse_obstacles(self, move: Move) -> None:
+        try:
+            source, destination = await asyncio.gather(*map(self._fleet.facts, (move.source, move.destination)))
+        except Failed as error:
+            raise Refused(f"{error.message}; nothing was moved", "host-unreachable") from error
+        for obstacle in obstacles(move, source, destination):
+            raise Refused(*obstacle)
+
+    def _run(self, id: str, work: Coroutine[Any, Any, None]) -> None:
+        task = self._tasks[id] = asyncio.create_task(work)
+        task.add_done_callback(lambda ended: self._ended(id, ended))
+
+    def _ended(self, id: str, task: asyncio.Task[None]) -> None:
+        del self._tasks[id]
+        self._books.pop(id, None)
+        self._cancelled.discard(id)
+        if not task.cancelled() and (error := task.exception()):
+            LOG.error("migration %s was left by a bug", id, exc_info=error)
+
+    async def _story(self, move: Move, book: Book) -> None:
+        try:
+            source, destination = self._fleet.host(move.source), self._fleet.host(move.destination)
+            await migrate(move, source=source, destination=destination, diary=book)
+        finally:
+            await self._watcher.look(move.spec.name)
+        if book.phase is Phase.in_doubt:
+            await self._adopt(book, move.migration)
+
+    async def _adopt(self, book: Book, id: str) -> None:
+        migration = self._records.migration(id).migration
+        source, destination = self._fleet.host(migration.source), self._fleet.host(migration.destination)
+        await adopt(migration, source=source, destination=destination, book=book)
+        await self._watcher.look(migration.vm)
+
+
+def _movable(vm: VmRecord) -> VmRecord:
+    if vm.migration is not None:
+        raise Refused(
+            f"{vm.name} is being moved already by migration {vm.migration}: see `godwit migration show {vm.migration}`",
+            "vm-migrating",
+        )
+    if vm.state is not VmState.running:
+        raise Refused(
+            f"{vm.name} is {vm.state} on {vm.host}: only a running VM can be moved live; "
+            "start it first (moving a stopped one is what --cold will be for)",
+            "vm-not-running",
+        )
+    return vm
+
+
+def _record(move: Move) -> MigrationRecord:
+    return MigrationRecord(
+        migration=Migration(
+            id=move.migration,
+            vm=move.spec.name,
+            source=move.source,
+            destination=move.destination,
+            attempt=move.attempt,
+            epoch=move.epoch,
+            request=move.request,
+            started_at=datetime.now(UTC),
+        )
+    )
+
+
+def _begun(vm: VmRecord, record: MigrationRecord) -> Change:
+    """The VM is the migration's from now on."""
+    moving = {"state": VmState.migrating, "migration": record.id, "epoch": record.migration.epoch}
+    return Change(vms=(vm.model_copy(update=moving),), migrations=(record,))

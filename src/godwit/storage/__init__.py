@@ -1,0 +1,1 @@
+"""The adapters to the places where disks live."""

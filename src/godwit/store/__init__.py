@@ -1,0 +1,1 @@
+"""Where the manager keeps all its state."""

@@ -1,0 +1,1 @@
+"""Logs and metrics, made from the same events that everyone else reads."""

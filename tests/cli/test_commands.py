@@ -1,0 +1,224 @@
+"""The commands against a manager that answers on a real socket, in this process."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from tests.client.live import Live
+from tests.manager.site import WEB
+
+from godwit.main.godwit import main
+
+Godwit = Callable[..., str]
+
+
+@pytest.fixture
+def godwit(live: Live, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Godwit:
+    """Runs a command, checks its exit status and gives what it printed: its output, or else its error."""
+    monkeypatch.setenv("GODWIT_MANAGER", str(live.socket))
+
+    def call(*words: str, status: int = 0) -> str:
+        got = main(words)
+        out, err = capsys.readouterr()
+        assert got == status, out + err
+        return out if status == 0 else err
+
+    return call
+
+
+@pytest.fixture
+def web(godwit: Godwit) -> None:
+    godwit("vm", "create", "web-1", "--memory", "256MiB", "--network", "lan", "--host", "host-a")
+
+
+def test_a_vm_through_its_life(godwit: Godwit) -> None:
+    made = godwit("vm", "create", "web-1", "--memory", "256MiB", "--network", "lan", "--host", "host-a")
+    assert made == "web-1 runs on host-a with 10.90.0.100\n"
+    assert godwit("vm", "list").splitlines() == [
+        "NAME   STATE    HOST    MEMORY   CPUS  IP",
+        "web-1  running  host-a  256 MiB  1     10.90.0.100",
+    ]
+    assert "state:       running" in godwit("vm", "show", "web-1")
+    assert godwit("vm", "stop", "web-1", "--grace", "0s") == "web-1 is stopped\n"
+    assert godwit("vm", "start", "web-1") == "web-1 runs on host-a\n"
+    godwit("vm", "stop", "web-1")
+    assert godwit("vm", "delete", "web-1") == "web-1 is deleted\n"
+    assert godwit("vm", "list") == "NAME  STATE  HOST  MEMORY  CPUS  IP\n"
+
+
+def test_json_is_what_the_api_answers(godwit: Godwit, live: Live) -> None:
+    made = json.loads(godwit("vm", "create", "web-1", "--memory", "256MiB", "--network", "lan", "--json"))
+    assert made["nics"][0]["ip"] == "10.90.0.100/24"
+    assert json.loads(godwit("vm", "show", "web-1", "--json")) == made
+    assert json.loads(godwit("vm", "list", "--json")) == [made]
+    for noun, name in (("host", "host-a"), ("datastore", "default")):
+        one = json.loads(godwit(noun, "show", name, "--json"))
+        assert one in json.loads(godwit(noun, "list", "--json"))
+    assert [each["name"] for each in json.loads(godwit("network", "list", "--json"))] == ["dark", "lan"]
+    assert [each["name"] for each in json.loads(godwit("image", "list", "--json"))] == ["base"]
+    assert json.loads(godwit("disk", "list", "--json")) == []
+    assert json.loads(godwit("migration", "list", "--json")) == []
+
+
+def test_what_there_is_for_people(godwit: Godwit, live: Live) -> None:
+    live.site.doors["host-b"].is_cut = True
+    assert [line.split()[:2] for line in godwit("host", "list").splitlines()] == [
+        ["NAME", "STATE"],
+        ["host-a", "reachable"],
+        ["host-b", "unreachable"],
+    ]
+    assert "the line is cut" in godwit("host", "show", "host-b")
+    assert "2048 MiB of 2048 MiB free" in godwit("host", "show", "host-a")
+    assert "lan   10.90.0.100-10.90.0.102/24  host-a,host-b" in godwit("network", "list")
+    assert "default  directory  yes" in godwit("datastore", "list")
+    assert "shared: yes" in godwit("datastore", "show", "default")
+    assert "base" in godwit("image", "list")
+    assert godwit("disk", "list").startswith("VM")
+
+
+@pytest.mark.usefixtures("web")
+def test_a_vm_is_moved_with_a_line_per_event_and_a_last_one(godwit: Godwit) -> None:
+    lines = godwit("migrate", "web-1", "host-b").splitlines()
+    assert [line.split()[3] for line in lines[:4]] == ["checking", "reserving", "preparing", "copying"]
+    assert lines[-2].endswith("done")
+    assert lines[-1].startswith("web-1 moved host-a -> host-b in ")
+    assert lines[-1].endswith(" s, blackout 10 ms")
+    assert "m1  web-1  host-a  host-b       done" in godwit("migration", "list")
+    assert "max_blackout_ms: 300" in godwit("migration", "show", "m1")
+    assert "blackout:    10 ms +/- 0.1 ms" in godwit("migration", "report", "m1")
+    assert json.loads(godwit("migration", "report", "m1", "--json"))["outcome"] == "done"
+    assert godwit("migration", "watch", "m1").splitlines() == lines
+
+
+@pytest.mark.usefixtures("web")
+def test_with_json_the_output_is_the_report_alone(godwit: Godwit) -> None:
+    words = ("--max-blackout", "0.2s", "--deadline", "5min", "--bandwidth", "1gbit", "--json")
+    report = json.loads(godwit("migrate", "web-1", "host-b", *words))
+    assert (report["id"], report["outcome"], report["blackout_ms"]) == ("m1", "done", 10.0)
+    asked = json.loads(godwit("migration", "show", "m1", "--json"))["request"]
+    assert asked == {
+        "vm": "web-1",
+        "destination": "host-b",
+        "max_blackout_ms": 200,
+        "deadline_s": 300.0,
+        "bandwidth_bytes_per_s": 125_000_000,
+    }
+
+
+@pytest.mark.usefixtures("web")
+def test_several_vms_move_one_after_another(godwit: Godwit) -> None:
+    godwit("vm", "create", "web-2", "--memory", "256MiB", "--host", "host-a")
+    reports = json.loads(godwit("migrate", "web-1,web-2", "host-b", "--json"))
+    assert [(each["vm"], each["outcome"]) for each in reports] == [("web-1", "done"), ("web-2", "done")]
+    assert "names a VM twice" in godwit("migrate", "web-1,web-1", status=2)
+    assert "--detach moves one VM" in godwit("migrate", "web-1,web-2", "--detach", status=2)
+
+
+@pytest.mark.usefixtures("web")
+def test_detached_it_prints_the_name(godwit: Godwit) -> None:
+    assert godwit("migrate", "web-1", "--detach") == "m1\n"
+    assert godwit("migration", "watch", "m1").splitlines()[-1].startswith("web-1 moved host-a -> host-b")
+    assert json.loads(godwit("migrate", "web-1", "--detach", "--json"))["id"] == "m2"
+
+
+@pytest.mark.usefixtures("web")
+def test_a_cancelled_migration(godwit: Godwit, live: Live) -> None:
+    live.hold("host-b", "prepare_incoming")
+    godwit("migrate", "web-1", "host-b", "--detach")
+    assert godwit("migration", "cancel", "m1") == "m1 is cancelled: web-1 runs on host-a\n"
+    assert "has ended already: it is cancelled" in godwit("migration", "cancel", "m1", status=2)
+    assert "web-1 was not moved to host-b: cancelled" in godwit("migration", "watch", "m1", status=130)
+
+
+def interrupt_when(live: Live, host: str, verb: str, *, then: Callable[[], None] = lambda: None) -> threading.Thread:
+    """This process gets SIGINT, as by `kill -INT`, when the manager waits in that verb."""
+    live.hold(host, verb)
+
+    def wait() -> None:
+        live.wait_for(host, verb)
+        os.kill(os.getpid(), signal.SIGINT)
+        then()
+
+    thread = threading.Thread(target=wait)
+    thread.start()
+    return thread
+
+
+@pytest.mark.usefixtures("web")
+def test_sigint_before_stop_cancels(godwit: Godwit, live: Live) -> None:
+    thread = interrupt_when(live, "host-b", "prepare_incoming")
+    assert "web-1 was not moved to host-b: cancelled" in godwit("migrate", "web-1", "host-b", status=130)
+    thread.join()
+    assert live.site.world.runs_on == ["host-a"]
+    assert live.site.world.leftovers() == []
+
+
+@pytest.mark.usefixtures("web")
+def test_sigint_after_stop_detaches(
+    godwit: Godwit, live: Live, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    thread = interrupt_when(live, "host-a", "hand_over")
+    assert main(["migrate", "web-1", "host-b"]) == 0
+    thread.join()
+    told = capsys.readouterr().err
+    assert "migration m1 is handing-over and must go on" in told
+    assert "migration m1 goes on: see `godwit migration watch m1`" in told
+    live.let("host-a", "hand_over")
+    assert godwit("migration", "watch", "m1").splitlines()[-1].startswith("web-1 moved")
+
+
+@pytest.mark.usefixtures("web")
+def test_a_failed_migration_exits_with_1(godwit: Godwit, live: Live) -> None:
+    live.hold("host-b", "prepare_incoming")
+    godwit("migrate", "web-1", "host-b", "--detach")
+    live.wait_for("host-b", "prepare_incoming")
+    live.crash("host-a", "web-1")
+    live.let("host-b", "prepare_incoming")
+    text = godwit("migration", "watch", "m1", status=1)
+    assert text == "godwit: web-1 was not moved to host-b: no QEMU of web-1 is on host-a\n"
+    assert live.site.world.leftovers() == []
+    assert "crashed" in godwit("vm", "list")
+
+
+@pytest.mark.parametrize(
+    ("words", "status", "sentence"),
+    [
+        ("vm show nil", 2, "godwit: there is no VM 'nil': see `godwit vm list`"),
+        ("vm create UP", 2, "godwit: name 'UP': String should match pattern"),
+        ("vm create a --memory lots", 2, "godwit: 'lots' is not an amount of memory: write it like 512MiB"),
+        ("vm create a --ip 10.0.0.1/24", 2, "godwit: --ip needs a network card"),
+        ("vm create a --network wan", 2, "godwit: there is no network 'wan': the manager knows dark, lan"),
+        ("vm stop web-1 --grace soon", 2, "godwit: 'soon' is not a time"),
+        ("vm console nil", 2, "godwit: there is no VM 'nil'"),
+        ("migrate nil host-b", 2, "godwit: there is no VM 'nil'"),
+        ("migrate web-1 host-b --max-blackout 3", 2, "godwit: '3' has no unit"),
+        ("migration show nil", 2, "godwit: there is no migration 'nil'"),
+        ("migration watch nil", 2, "godwit: there is no migration 'nil'"),
+        ("vm shwo", 2, "No such command 'shwo'"),
+        ("nonsense", 2, "No such command 'nonsense'"),
+    ],
+)
+def test_mistakes_are_told_in_a_sentence(godwit: Godwit, words: str, status: int, sentence: str) -> None:
+    text = godwit(*words.split(), status=status)
+    assert sentence in text
+    assert "Traceback" not in text
+
+
+def test_the_manager_is_named_before_or_after_the_command(
+    live: Live, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GODWIT_MANAGER", str(tmp_path / "none"))
+    assert main(["vm", "list", "--manager", str(live.socket)]) == 0
+    assert main(["--manager", str(live.socket), "vm", "list"]) == 0
+    assert capsys.readouterr().out.count("NAME") == 2
+
+
+def test_the_request_of_the_tests_is_what_the_command_makes(godwit: Godwit, live: Live) -> None:
+    godwit("vm", "create", "web-1", "--memory", "256MiB", "--network", "lan", "--host", "host-a")
+    assert live.site.world.source.vms["web-1"].request.spec.memory_mib == WEB.memory_mib

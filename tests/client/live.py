@@ -1,0 +1,105 @@
+"""A manager over hosts in memory that answers on a real socket, in a thread with a real clock."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Coroutine, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, TypeVar
+
+from tests.manager.site import Site
+
+from godwit.api import serve
+from godwit.api.app import build
+from godwit.manager.manager import Manager
+from godwit.telemetry.metrics import CONTENT_TYPE, Metrics
+
+T = TypeVar("T")
+
+
+class Live:
+    """The thread's end of it."""
+
+    def __init__(self, site: Site, socket: Path) -> None:
+        self.site = site
+        self.socket = socket
+        self.manager: Manager
+        self._loop = asyncio.new_event_loop()
+        self._is_up = threading.Event()
+        self._stop = asyncio.Event()
+        self._server: serve.Server
+        self._thread = threading.Thread(target=self._run)
+
+    def start(self) -> None:
+        """It answers."""
+        self._thread.start()
+        assert self._is_up.wait(30)
+
+    def stop(self) -> None:
+        """It has ended."""
+        self._loop.call_soon_threadsafe(self._stop.set)
+        self._thread.join(60)
+        self._loop.close()
+
+    def do(self, work: Coroutine[Any, Any, T]) -> T:
+        """The result of work done in the manager's loop."""
+        return asyncio.run_coroutine_threadsafe(work, self._loop).result(60)
+
+    def break_connections(self) -> None:
+        """Every client loses its connection; the server goes on."""
+
+        async def close() -> None:
+            for connection in list(self._server.server_state.connections):
+                connection.transport.abort()
+
+        self.do(close())
+
+    def hold(self, host: str, verb: str) -> None:
+        """That verb waits from now on."""
+        self.do(_of(self.site.doors[host].hold, verb))
+
+    def let(self, host: str, verb: str) -> None:
+        """It waits no longer."""
+        self.do(_of(self.site.doors[host].held[verb].set))
+
+    def crash(self, host: str, vm: str) -> None:
+        """Its QEMU ends by itself."""
+        world = self.site.world
+        self.do(_of((world.source if host == world.source.name else world.destination).crash, vm))
+
+    def wait_for(self, host: str, verb: str) -> None:
+        """Somebody waits in that verb."""
+        self.do(asyncio.wait_for(self.site.doors[host].entered[verb].wait(), 30))
+
+    def _run(self) -> None:
+        asyncio.set_event_loop(self._loop)
+        self._loop.run_until_complete(self._serve())
+
+    async def _serve(self) -> None:
+        metrics = Metrics()
+        listener = serve.listen(self.socket)
+        async with self.site.manager(metrics.observe) as self.manager:
+            self._server = serve.server(build(self.manager, lambda: (metrics.text(), CONTENT_TYPE)))
+            serving = asyncio.create_task(self._server.serve(sockets=[listener]))
+            self._is_up.set()
+            await self._stop.wait()
+        self._server.should_exit = True
+        await serving
+        listener.close()
+
+
+async def _of(act: Any, *words: Any) -> Any:
+    return act(*words)
+
+
+@contextmanager
+def living(site: Site, socket: Path) -> Iterator[Live]:
+    """It answers as long as this holds."""
+    live = Live(site, socket)
+    live.start()
+    try:
+        yield live
+    finally:
+        live.stop()

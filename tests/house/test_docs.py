@@ -1,0 +1,22 @@
+"""Pictures in the docs are made from the tables."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from godwit.core.phase import DEADLINES_S, diagram
+
+DOCS = Path(__file__).parents[2] / "docs"
+
+
+def test_the_diagram_of_phases_is_that_of_the_table() -> None:
+    text = (DOCS / "phases.md").read_text()
+
+    assert diagram() in text, "run `python -m godwit.core.phase` and paste its diagram into docs/phases.md"
+
+
+def test_the_deadlines_are_those_of_the_table() -> None:
+    text = (DOCS / "phases.md").read_text()
+
+    for phase, limit_s in DEADLINES_S.items():
+        assert f"| `{phase}` | {limit_s:.0f} s |" in text

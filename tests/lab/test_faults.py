@@ -1,0 +1,49 @@
+from __future__ import annotations
+
+import pytest
+
+from godwit.core.errors import Invalid, NotFound
+from godwit.lab.faults import NAMES, Fault, cables, drops, parse
+from godwit.lab.settings import Settings
+from godwit.lab.topology import Topology
+
+PLAN = Topology(Settings(hosts=3))
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_fault_is_written_as_it_is_read(name: str) -> None:
+    assert str(parse(f"{name}:host-b", PLAN)) == f"{name}:host-b"
+
+
+def test_an_unknown_fault_is_answered_with_the_known_ones() -> None:
+    with pytest.raises(NotFound, match="migration-link-down, agent-link-down, control-link-down"):
+        parse("earthquake:host-b", PLAN)
+
+
+@pytest.mark.parametrize("where", ["", ":", ":host-d", ":client"])
+def test_a_fault_needs_a_host_of_this_lab(where: str) -> None:
+    with pytest.raises(Invalid, match="host-a or host-b or host-c"):
+        parse(f"migration-link-down{where}", PLAN)
+
+
+def test_only_the_pulled_cable_is_down() -> None:
+    text = cables(PLAN, {Fault(name="migration-link-down", host="host-b")})
+    assert text == "link set dev host-a up\nlink set dev host-b down\nlink set dev host-c up\n"
+
+
+def test_agents_lose_each_other_and_keep_the_manager() -> None:
+    text = drops(PLAN, {Fault(name="agent-link-down", host="host-b")})
+    assert "ip saddr 10.91.0.12 ip daddr { 10.91.0.11, 10.91.0.13 } drop" in text
+    assert "ip saddr { 10.91.0.11, 10.91.0.13 } ip daddr 10.91.0.12 drop" in text
+    assert "10.91.0.2 " not in text
+
+
+def test_the_manager_loses_a_host_and_keeps_the_others() -> None:
+    text = drops(PLAN, {Fault(name="control-link-down", host="host-b")})
+    assert "ip saddr 10.91.0.12 ip daddr { 10.91.0.2 } drop" in text
+    assert "10.91.0.11" not in text
+
+
+def test_without_faults_nothing_is_dropped_or_pulled() -> None:
+    assert "drop" not in drops(PLAN, ())
+    assert "down" not in cables(PLAN, ())
