@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from godwit.contract.host import Host, Nothing
-from godwit.core.config import AgentConfig, Tls
+from godwit.contract.host import Host, Nothing, StopVm
+from godwit.core.config import AgentConfig, DatastoreConfig, Tls
 from godwit.core.model import Image, VmSpec, VmState
 from godwit.core.placement import pin
 from godwit.lab.image import default_cache, ensure_image
@@ -96,6 +96,7 @@ async def an_agent(name: str, directory: Path, certificates: Path, manager: Tls)
         tls=pki.issue(certificates, role="agent", name=name, addresses=["127.0.0.1"]),
         memory_mib=700,
         accelerator="tcg",
+        datastores={"default": DatastoreConfig(path=directory, shared=True)},
     )
     agent = RunningAgent(config, manager)
     try:
@@ -131,6 +132,17 @@ def test_real(case: Callable[[Pair], Awaitable[None]], image: Image, certificate
         await case(pair)
 
     tell(story, image, certificates)
+
+
+def test_a_guest_that_is_still_booting_is_switched_off_gently(
+    image: Image, certificates: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def story(pair: Pair, source: RunningAgent, destination: RunningAgent) -> None:
+        await pair.source.start_vm(pair.start)
+        await pair.source.stop_vm(StopVm(name=pair.spec.name, grace_s=50))
+
+    tell(story, image, certificates)
+    assert [record.message for record in caplog.records if "did not power down" in record.message] == []
 
 
 async def begin(pair: Pair, *, bandwidth_bytes_per_s: int | None = None) -> None:

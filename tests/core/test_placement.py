@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from godwit.core.errors import Refused
-from godwit.core.model import Accelerator, HostFacts
-from godwit.core.placement import choose_host, pin
+from godwit.core.model import Accelerator, HostFacts, UefiFacts
+from godwit.core.placement import Needs, choose_host, pin
 from godwit.testing.world import facts
 
 
@@ -46,7 +46,41 @@ def test_the_emptiest_host_with_the_networks_is_chosen() -> None:
     hosts = [facts("host-a", memory_mib=1024), facts("host-b", memory_mib=4096), facts("host-c", memory_mib=8192)]
     hosts[2] = hosts[2].model_copy(update={"networks": ("dmz",)})
 
-    assert choose_host(512, ["lan"], hosts) == "host-b"
-    assert choose_host(512, ["lan"], hosts, exclude="host-b") == "host-a"
-    with pytest.raises(Refused, match="host-a has 1024 MiB free"):
-        choose_host(9000, ["lan"], hosts)
+    needs = Needs(memory_mib=512, networks=("lan",))
+
+    assert choose_host(needs, hosts) == "host-b"
+    assert choose_host(needs, hosts, exclude="host-b") == "host-a"
+    with pytest.raises(
+        Refused, match="host-a has 1024 MiB free, host-b has 4096 MiB free, host-c has no network 'lan'"
+    ):
+        choose_host(needs.model_copy(update={"memory_mib": 9000}), hosts)
+    with pytest.raises(Refused, match="no other host answers"):
+        choose_host(needs, hosts[:1], exclude="host-a")
+
+
+def test_a_host_without_the_datastore_or_the_firmware_is_none() -> None:
+    plain = facts("host-a")
+    uefi = UefiFacts(code="/code", variables="/variables", code_bytes=1)
+    able = facts("host-b", memory_mib=1024).model_copy(update={"uefi": uefi})
+    diskless = facts("host-c", memory_mib=4096).model_copy(update={"datastores": (), "uefi": uefi})
+
+    assert choose_host(Needs(memory_mib=512), [plain, able, diskless]) == "host-c"
+    assert choose_host(Needs(memory_mib=512, datastores=("default",)), [plain, able, diskless]) == "host-a"
+    needs = Needs(memory_mib=512, datastores=("default",), uefi=True)
+    assert choose_host(needs, [plain, able, diskless]) == "host-b"
+    with pytest.raises(Refused, match=r"host-a has no UEFI firmware .package ovmf., host-c does not see datastore"):
+        choose_host(needs, [plain, diskless])
+
+
+def test_a_cpu_model_that_is_named_must_run_everywhere() -> None:
+    poor = with_qemu(facts("host-b"), cpu_models=("qemu64-v1",))
+    rich = with_qemu(facts("host-c"), cpu_models=("Nehalem-v2", "Nehalem-v1", "qemu64-v1"))
+    hosts = [facts("host-a"), rich]
+
+    assert pin(hosts, first="host-a", cpu_model="Nehalem").cpu_model == "Nehalem-v1"
+    assert pin([rich], first="host-c", cpu_model="Nehalem").cpu_model == "Nehalem-v2"
+    assert pin(hosts, first="host-a", cpu_model="qemu64-v1").cpu_model == "qemu64-v1"
+    with pytest.raises(Refused, match="CPU model Nehalem cannot run on host-b: "):
+        pin([*hosts, poor], first="host-a", cpu_model="Nehalem")
+    with pytest.raises(Refused, match="CPU model Nehalem-v2 cannot run on host-a: "):
+        pin(hosts, first="host-a", cpu_model="Nehalem-v2")

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from godwit.core.errors import Invalid, NotFound
-from godwit.lab.faults import NAMES, Fault, cables, drops, parse
+from godwit.lab.faults import NAMES, Fault, cables, drops, learning, parse, silences
 from godwit.lab.settings import Settings
 from godwit.lab.topology import Topology
 
@@ -42,6 +42,14 @@ def test_the_manager_loses_a_host_and_keeps_the_others() -> None:
     text = drops(PLAN, {Fault(name="control-link-down", host="host-b")})
     assert "ip saddr 10.91.0.12 ip daddr { 10.91.0.2 } drop" in text
     assert "10.91.0.11" not in text
+
+
+def test_a_blocked_port_is_neither_heard_nor_learned_from() -> None:
+    active = {Fault(name="announcements-blocked", host="host-b")}
+    assert learning(PLAN, active).splitlines()[1] == "link set dev host-b learning off"
+    assert learning(PLAN, active).count("learning on") == 2
+    assert silences(active).count('iifname "host-b"') == 3
+    assert "iifname" not in silences(())
 
 
 def test_without_faults_nothing_is_dropped_or_pulled() -> None:

@@ -39,13 +39,18 @@ async def reserve_destination(world: World) -> None:
 
 
 async def prepare_incoming(world: World) -> None:
-    words = ORDER.model_dump() | {"source": "host-a", "multifd": True}
+    words = ORDER.model_dump() | {
+        "source": "host-a",
+        "source_peer_address": "192.0.2.1:7411",
+        "source_address": "192.0.2.1",
+        "multifd": True,
+    }
     await world.destination.prepare_incoming(PrepareIncoming(**words, spec=SPEC, pinned=PINNED))
 
 
 async def prepare_outgoing(world: World) -> None:
     words = ORDER.model_dump() | {"destination": "host-b", "peer_address": "", "uri": "", "multifd": True}
-    await world.source.prepare_outgoing(PrepareOutgoing(**words, max_blackout_ms=300))
+    await world.source.prepare_outgoing(PrepareOutgoing(**words, destination_address="192.0.2.2", max_blackout_ms=300))
 
 
 async def copy(world: World) -> None:

@@ -9,9 +9,9 @@ import pytest
 from tests.manager.site import MOVE, WEB, Site, make_site, until
 
 from godwit.contract.host import StartVm
-from godwit.core.errors import GodwitError, Invalid, NotFound, Refused, Unreachable
+from godwit.core.errors import GodwitError, NotFound, Refused, Unreachable
 from godwit.core.model import VmState
-from godwit.core.resources import DiskRequest, NicRequest, VmRequest
+from godwit.core.resources import NicRequest, VmRequest
 from godwit.testing.clock import run
 from godwit.testing.world import PINNED, SPEC
 
@@ -75,10 +75,10 @@ def test_addresses_are_handed_out_once_and_come_back(site: Site) -> None:
             NotFound,
             "there is no network 'wan': the manager knows dark, lan",
         ),
-        (another(nics=(NicRequest(network="dark"),)), Refused, "no host has 256 MiB free and network dark"),
+        (another(nics=(NicRequest(network="dark"),)), Refused, "host-a has no network 'dark'"),
         (another(host="host-z"), NotFound, "there is no host 'host-z': the manager knows host-a, host-b"),
-        (another(memory_mib=4096), Refused, "no host has 4096 MiB free and network lan: host-a has 1792 MiB free"),
-        (another(disks=(DiskRequest(name="d", size_bytes=1),)), Invalid, "cannot make yet"),
+        (another(memory_mib=4096), Refused, "needs 4096 MiB: host-a has 1792 MiB free"),
+        (another(cpu_model="Haswell"), Refused, "CPU model Haswell cannot run on host-a, host-b"),
     ],
 )
 def test_what_cannot_be_made_is_refused_and_leaves_nothing(

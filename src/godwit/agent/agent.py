@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import suppress
 from importlib.metadata import version
 
 from godwit.agent.arriving import arrive
 from godwit.agent.console import console
+from godwit.agent.datastores import Datastores
+from godwit.agent.disks import Disks
 from godwit.agent.incoming import Incoming
 from godwit.agent.outgoing import Outgoing
+from godwit.agent.relaying import Relay
 from godwit.agent.room import Room
 from godwit.agent.vms import Vms
+from godwit.contract.disks import CreateDisk, RemoveDisk, UseDatastores
 from godwit.contract.host import (
     ConsoleData,
     Go,
@@ -27,6 +33,7 @@ from godwit.contract.host import (
     Peer,
     PrepareIncoming,
     PrepareOutgoing,
+    Relayed,
     Reserve,
     Settled,
     StartVm,
@@ -34,11 +41,15 @@ from godwit.contract.host import (
     VmRef,
 )
 from godwit.core.config import AgentConfig
-from godwit.core.errors import Refused, Unresolved
+from godwit.core.errors import GodwitError, Refused, Unresolved
 from godwit.core.migration import Event
-from godwit.core.model import HostFacts, QemuFacts, VmStatus
+from godwit.core.model import Disk, HostFacts, QemuFacts, VmStatus
 from godwit.core.ownership import Ownership
 from godwit.host import facts as host_facts
+from godwit.network import tunnel
+from godwit.storage import uefi
+
+log = logging.getLogger("godwit.agent")
 
 PeerFactory = Callable[[str, str], Peer]
 """(host, address) -> that host's agent."""
@@ -52,23 +63,35 @@ class Agent:
         self._config = config
         self._room = Room(config.host, memory_mib)
         self._vms = Vms(config, self._room)
+        self._datastores = Datastores(config)
+        self._disks = Disks(self._vms, self._datastores)
         self._qemu = qemu
         self._peers = peers
         self._outgoing: dict[str, Outgoing] = {}
         self._incoming: dict[str, Incoming] = {}
         self._moving: dict[str, Order] = {}
+        self._relays: dict[str, Relay] = {}
 
     async def adopt(self) -> None:
         """VMs that outlived an earlier agent are ours again, and what was begun with them goes on."""
         await self._vms.adopt_all()
+        await self._drop_old_relays()
         for vm in self._vms.all():
             if request := vm.passport.incoming:
                 incoming = self._incoming[vm.name] = Incoming(self._vms, vm, request)
                 await incoming.listen()
             if away := vm.passport.outgoing:
                 self._moving[vm.name] = away.order()
+                await self._relay(away)
                 outgoing = self._outgoing[vm.name] = self._outgoing_for(away)
                 await outgoing.resume()
+
+    async def _drop_old_relays(self) -> None:
+        """A source's relay ends with its agent; a destination's end stays for as long as its VM is on its way."""
+        coming = [vm.passport for vm in self._vms.all() if vm.passport.incoming]
+        kept = {tunnel.inbound_name(plug.tap) for passport in coming for plug in passport.plugs}
+        if dropped := await tunnel.close_all_but(kept):
+            log.warning("relays of an earlier agent were removed: %s", ", ".join(dropped))
 
     def _outgoing_for(self, request: PrepareOutgoing) -> Outgoing:
         peer = self._peers(request.destination, request.peer_address)
@@ -80,6 +103,8 @@ class Agent:
             await outgoing.close()
         for incoming in self._incoming.values():
             await incoming.close()
+        for relay in self._relays.values():
+            await relay.end(anyway=True)
         await self._vms.close()
 
     async def facts(self, request: Nothing, /) -> HostFacts:
@@ -93,7 +118,8 @@ class Agent:
             memory_free_mib=self._room.free_mib(self._vms.memory_in_use()),
             cpus=host_facts.cpus(),
             networks=tuple(sorted(self._config.networks)),
-            datastores=tuple(sorted(name for name, each in self._config.datastores.items() if each.path.is_dir())),
+            datastores=self._datastores.facts(),
+            uefi=uefi.find(),
             vms=tuple(self._vms.statuses()),
             migration_address=self._config.migration_address,
             peer_address=self._config.listen[0],
@@ -121,6 +147,20 @@ class Agent:
         """The serial console, both ways."""
         return console(self._vms, request)
 
+    async def use_datastores(self, request: UseDatastores, /) -> Nothing:
+        """The manager's datastores are known."""
+        self._datastores.use(request.datastores)
+        return Nothing()
+
+    async def create_disk(self, request: CreateDisk, /) -> Disk:
+        """The disk is there."""
+        return await self._disks.create(request)
+
+    async def remove_disk(self, request: RemoveDisk, /) -> Nothing:
+        """The disk is gone."""
+        self._disks.remove(request)
+        return Nothing()
+
     async def reserve(self, request: Reserve, /) -> Nothing:
         """Room is kept, or the VM is marked as moving."""
         order = request.order()
@@ -135,9 +175,11 @@ class Agent:
         return Nothing()
 
     async def release(self, request: Order, /) -> Nothing:
-        """What `reserve` kept is free again."""
+        """What `reserve` kept is free again, and a relay of a VM that stayed is gone."""
         if self._moving.get(request.vm) == request.order():
             self._forget(request.vm)
+            if (relay := self._relays.get(request.vm)) and relay.order == request.order():
+                await relay.end(anyway=True)
         return Nothing()
 
     async def prepare_incoming(self, request: PrepareIncoming, /) -> IncomingReady:
@@ -158,8 +200,10 @@ class Agent:
         """The peer is met and QEMU is set."""
         outgoing = self._outgoing.get(request.vm)
         if outgoing is None or outgoing.order != request.order():
+            await self._end_old_relay(request.vm)
             outgoing = self._outgoing[request.vm] = self._outgoing_for(request)
             self._vms.note(request.vm, outgoing=request)
+            await self._relay(request)
         return await outgoing.prepare()
 
     def copy(self, request: Order, /) -> AsyncIterator[Event]:
@@ -168,7 +212,10 @@ class Agent:
 
     async def hand_over(self, request: Order, /) -> HandedOver:
         """The VM runs at the destination."""
-        return await self._outgoing_of(request).hand_over()
+        handed = await self._outgoing_of(request).hand_over()
+        if relay := self._relays.get(request.vm):
+            await relay.settle()
+        return handed
 
     async def abort_outgoing(self, request: Order, /) -> Nothing:
         """The VM runs here as before."""
@@ -186,6 +233,8 @@ class Agent:
             raise Unresolved(f"{self._config.host} has not given {request.vm} away ({owner.state}): nothing was ended")
         if outgoing := self._outgoing.pop(request.vm, None):
             await outgoing.close()
+            if relay := self._relays.get(request.vm):
+                await relay.settle()
             await self._vms.stop(StopVm(name=request.vm, grace_s=0))
         self._forget(request.vm)
         return Nothing()
@@ -195,12 +244,30 @@ class Agent:
         self._forget(request.vm)
         if incoming := self._incoming_of(request):
             settled = await incoming.settle()
-            self._vms.note(request.vm, incoming=None)
+            if self._vms.has(request.vm):
+                self._vms.note(request.vm, incoming=None)
             return settled
         owner = self._vms.owner(request.vm)
         if owner.is_about(request) and owner.is_owner:
             return Settled(settled=True)
         raise Refused(f"{self._config.host} did not receive {request.vm} by migration {request.migration}")
+
+    async def relayed(self, request: Order, /) -> Relayed:
+        """What the relay did so far."""
+        relay = self._relays.get(request.vm)
+        return await relay.look() if relay and relay.order == request.order() else Relayed(removed_at_unix_ms=0.0)
+
+    async def relay_ended(self, request: Order, /) -> Nothing:
+        """Our end of the relay is gone."""
+        if incoming := self._incoming_of(request):
+            await incoming.relay_ended()
+        return Nothing()
+
+    async def end_relay(self, request: Order, /) -> Nothing:
+        """The VM moves on: a relay to its last place ends, if that was seen."""
+        if (relay := self._relays.get(request.vm)) and relay.order == request.order():
+            await relay.end(anyway=False)
+        return Nothing()
 
     async def meet(self, request: Meet, /) -> Met:
         """This host's clock, and whether it waits for that move."""
@@ -218,6 +285,26 @@ class Agent:
     async def abort(self, request: Order, /) -> Nothing:
         """What waits here is ended."""
         return await self.abort_incoming(request)
+
+    async def _relay(self, request: PrepareOutgoing) -> None:
+        """The relay of a VM that is about to go is ready."""
+        config = self._config
+        relay = self._relays[request.vm] = Relay(
+            self._vms.get(request.vm),
+            request,
+            self._peers(request.destination, request.peer_address),
+            host=config.host,
+            address=config.migration_address,
+        )
+        await relay.prepare()
+
+    async def _end_old_relay(self, vm: str) -> None:
+        """Whoever relays to us is told that the VM goes on; what was seen needs no relay any more."""
+        if incoming := self._incoming.get(vm):
+            came = incoming.request
+            with suppress(GodwitError):
+                await self._peers(came.source, came.source_peer_address).end_relay(came.order())
+            await incoming.stop_announcing()
 
     def _incoming_of(self, order: Order) -> Incoming | None:
         incoming = self._incoming.get(order.vm)

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from godwit.agent.incoming import Incoming
 from godwit.agent.launching import launch
-from godwit.agent.local import LocalVm, Passport, Place
+from godwit.agent.local import LocalVm, Passport, Place, Plug
 from godwit.agent.vms import Vms, process_of
 from godwit.contract.host import PrepareIncoming
+from godwit.core.config import AgentConfig
 from godwit.core.model import VmState
 from godwit.core.ownership import Cue
+from godwit.network import ring, tunnel
 from godwit.qemu import memory
 
 
@@ -31,6 +33,7 @@ async def arrive(vms: Vms, request: PrepareIncoming) -> Incoming:
             passport = Passport(spec=request.spec, pinned=request.pinned, plugs=plugs, incoming=request, uri=uri)
             place.write_passport(passport)
             vm = LocalVm(passport, vms.owner(name), machine, VmState.migrating)
+            await _receive_relay(vms.config, request, plugs)
             vm.owner.take(
                 Cue.armed,
                 migration=request.migration,
@@ -42,6 +45,8 @@ async def arrive(vms: Vms, request: PrepareIncoming) -> Incoming:
             incoming = Incoming(vms, vm, request)
             await incoming.listen()
         except BaseException:
+            for plug in plugs:
+                await tunnel.close(tunnel.inbound_name(plug.tap))
             place.passport.unlink(missing_ok=True)
             await machine.retire()
             raise
@@ -49,3 +54,16 @@ async def arrive(vms: Vms, request: PrepareIncoming) -> Incoming:
         vms.unclaim(name)
     vms.welcome(vm)
     return incoming
+
+
+async def _receive_relay(config: AgentConfig, request: PrepareIncoming, plugs: tuple[Plug, ...]) -> None:
+    """What the source relays goes into the taps, past a frame that QEMU may lose."""
+    for index, plug in enumerate(plugs):
+        await tunnel.open_destination_end(
+            tunnel.inbound_name(plug.tap),
+            tap=plug.tap,
+            mac=plug.mac,
+            vni=tunnel.tunnel_id(request.migration, index),
+            ends=(config.migration_address, request.source_address),
+        )
+        ring.sacrifice(plug.tap)

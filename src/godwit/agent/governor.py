@@ -11,7 +11,7 @@ from godwit.core.convergence import Action, Decision, Sample, decide, predicted_
 from godwit.core.errors import Failed
 from godwit.core.migration import EventKind, Progress
 from godwit.core.report import PassReport
-from godwit.qemu import memory
+from godwit.qemu import memory, sockets
 
 TICK_S = 0.25
 """Between two looks at a pass that goes on; QEMU's own figures are no fresher than 0.1 s."""
@@ -20,8 +20,9 @@ TICK_S = 0.25
 class Governor:
     """Holds the switch-over back until it is short enough and allowed."""
 
-    def __init__(self, vm: LocalVm, telling: Telling, *, max_blackout_ms: int) -> None:
+    def __init__(self, vm: LocalVm, telling: Telling, *, uri: str, max_blackout_ms: int) -> None:
         self._vm = vm
+        self._uri = uri
         self._telling = telling
         self._max_blackout_ms = max_blackout_ms
         self._passes: asyncio.Queue[int] = asyncio.Queue()
@@ -65,10 +66,12 @@ class Governor:
     async def run(self) -> None:
         """Samples until stopped; `Failed` when the goal cannot be met."""
         started = monotonic()
+        short = 0
         while not self._over:
             number = await self._next_pass()
             if self._over:
                 break
+            short = short or await sockets.keep_short(self._vm.machine.qemu_pid, self._uri)
             sample = await memory.sample(self._vm.machine.monitor)
             self._tell_progress(sample, monotonic() - started)
             if number is not None and number > 0:

@@ -4,26 +4,27 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import logging
+import time
 from collections.abc import Awaitable, Callable
 
+from godwit.agent.announcing import Announcer
 from godwit.agent.local import LocalVm
 from godwit.agent.vms import Vms
 from godwit.contract.host import Go, GoAnswer, PrepareIncoming, Settled
 from godwit.core.errors import Failed, GodwitError, Unreachable, Unresolved
 from godwit.core.model import VmState
 from godwit.core.ownership import Act, Cue, Ownership
-from godwit.core.report import Announcement, TimelineEntry
-from godwit.network import port
+from godwit.core.report import TimelineEntry
+from godwit.network import port, tunnel
 from godwit.network.netlink import Prepared
-from godwit.qemu import memory
+from godwit.network.ring import Injector, TapHandle
+from godwit.network.tunnel import inbound_name
 from godwit.qemu.keeper import EXITED
 from godwit.qemu.monitor import QmpEvent
 
 log = logging.getLogger("godwit.agent")
-
-ROUNDS = 5
-"""Of QEMU's announce-self: at 0, 50, 200, 450 and 800 ms."""
 
 
 class Incoming:
@@ -31,6 +32,7 @@ class Incoming:
 
     def __init__(self, vms: Vms, vm: LocalVm, request: PrepareIncoming) -> None:
         self.order = request.order()
+        self.request = request
         self.vm = vm
         self._vms = vms
         self._task: asyncio.Task[None] | None = None
@@ -39,8 +41,7 @@ class Incoming:
         self._resumed_at_ms: float | None = None
         self._timeline: list[TimelineEntry] = []
         self._unmute: tuple[Prepared, ...] = ()
-        self._announced: list[Announcement] = []
-        self._announced_first = asyncio.Event()
+        self._announcer = Announcer(vm)
         self._heard = asyncio.Event()
         self.verdict: asyncio.Future[GoAnswer] = asyncio.get_running_loop().create_future()
         self._do: dict[Act, Callable[[], Awaitable[None]]] = {
@@ -70,9 +71,22 @@ class Incoming:
 
     async def settle(self) -> Settled:
         """The first announcements are out, and nothing of the hand-over listens any more."""
-        await self._announced_first.wait()
+        await self._announcer.begun.wait()
         await self.close()
-        return Settled(announcements=tuple(self._announced), settled=True)
+        return Settled(announcements=tuple(self._announcer.made))
+
+    async def stop_announcing(self) -> None:
+        """The VM is about to go on."""
+        await self._announcer.end()
+
+    async def relay_ended(self) -> None:
+        """The source relays no more: our end is gone, and so is the need to announce."""
+        await self._announcer.end()
+        await self._close_tunnels()
+
+    async def _close_tunnels(self) -> None:
+        for plug in self.vm.passport.plugs:
+            await tunnel.close(inbound_name(plug.tap))
 
     async def close(self) -> None:
         """Nothing of this attempt listens any more."""
@@ -170,7 +184,10 @@ class Incoming:
         await asyncio.shield(self._ending)
 
     async def _end(self) -> None:
+        """What waits in the taps goes back to the source, whose VM it is for."""
         self.vm.stopping = True
+        await asyncio.to_thread(_pour_back, self.vm)
+        await self._close_tunnels()
         await self.vm.machine.retire()
         self._vms.part(self.vm, VmState.stopped)
 
@@ -185,9 +202,9 @@ class Incoming:
             self.verdict.set_result(GoAnswer(verdict="returned-dead", reason="its QEMU at the destination ended"))
 
     async def _announce(self) -> None:
-        await memory.announce(self.vm.machine.monitor, rounds=ROUNDS)
-        self._announced.append(Announcement(kind="announce-self", at_ms=0.0))
-        self._announced_first.set()
+        assert self._resumed_at_ms is not None
+        since_s = max(0.0, time.time() - self._resumed_at_ms / 1000)
+        self._announcer.begin(asyncio.get_running_loop().time() - since_s)
 
     def _note(self, at_ms: float, text: str) -> None:
         self._timeline.append(TimelineEntry(at_ms=at_ms, event=text))
@@ -195,3 +212,14 @@ class Incoming:
 
 def _is_failure(event: QmpEvent) -> bool:
     return event.name == EXITED or (event.name == "MIGRATION" and event.data["status"] == "failed")
+
+
+def _pour_back(vm: LocalVm) -> None:
+    """Best effort: a VM whose QEMU is dead has no ring any more."""
+    with contextlib.suppress(GodwitError, OSError):
+        fds = json.loads((vm.machine.run_dir / "launch.json").read_text())["tap_fds"]
+        for plug, fd in zip(vm.passport.plugs, fds, strict=True):
+            handle, injector = TapHandle(vm.machine.qemu_pid, fd), Injector(inbound_name(plug.tap))
+            injector.send(handle.drain())
+            handle.close()
+            injector.close()

@@ -8,12 +8,13 @@ from contextlib import contextmanager
 
 from godwit.agent.local import Place, Plug
 from godwit.core.config import AgentConfig
-from godwit.core.errors import NotFound
+from godwit.core.errors import NotFound, Refused
 from godwit.core.model import Pinned, VmSpec
 from godwit.network import port
 from godwit.network.tap import Tap, open_tap, tap_name
 from godwit.qemu.cmdline import Launch
 from godwit.qemu.machine import Machine
+from godwit.storage import uefi
 
 START_TIMEOUT_S = 20.0
 
@@ -26,6 +27,7 @@ async def launch(
     A tap lives as long as somebody holds its descriptor: from here on that is QEMU and its keeper.
     """
     plugs = tuple(_plugs(config, spec, generation))
+    uefi_code = _uefi_code(config) if spec.firmware else ""
     with _opened(plugs) as taps:
         for plug in plugs:
             await port.plug(plug.tap, plug.bridge, muted=incoming)
@@ -37,6 +39,7 @@ async def launch(
                 spec=spec,
                 pinned=pinned,
                 tap_fds=tuple((tap.fd,) for tap in taps),
+                uefi_code=uefi_code,
                 incoming=incoming,
             ),
             env=config.qemu_env,
@@ -54,6 +57,13 @@ def _plugs(config: AgentConfig, spec: VmSpec, generation: str) -> Iterator[Plug]
                 "network-missing",
             )
         yield Plug(tap=tap_name(spec.name, index, generation), bridge=network.bridge, mac=nic.mac)
+
+
+def _uefi_code(config: AgentConfig) -> str:
+    firmware = uefi.find()
+    if firmware is None:
+        raise Refused(f"{config.host} has no UEFI firmware: install the package {uefi.PACKAGE} there", "no-uefi")
+    return firmware.code
 
 
 @contextmanager

@@ -38,7 +38,7 @@ class Outgoing:
         self._request = request
         self._peer = peer
         self._telling = Telling(request.migration)
-        self._governor = Governor(vm, self._telling, max_blackout_ms=request.max_blackout_ms)
+        self._governor = Governor(vm, self._telling, uri=request.uri, max_blackout_ms=request.max_blackout_ms)
         self._blackout = Blackout(vm, self.order, peer, self._telling, uri=request.uri)
         self._ready: OutgoingReady | None = None
         self._heard = asyncio.Event()

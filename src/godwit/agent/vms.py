@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import AsyncIterator
+from contextlib import suppress
 
 from godwit.agent.launching import launch
 from godwit.agent.local import AT_HOME, LocalVm, Passport, Place
@@ -22,6 +23,9 @@ from godwit.qemu.machine import Machine
 from godwit.qemu.monitor import QmpEvent
 
 log = logging.getLogger("godwit.agent")
+
+PRESS_S = 5.0
+"""Between two presses of a power button."""
 
 STATE_AFTER = {"RESUME": VmState.running, "STOP": VmState.migrating}
 """QEMU's events that change what is told of an owned VM."""
@@ -45,6 +49,10 @@ class Vms:
     def memory_in_use(self) -> dict[str, int]:
         """MiB of each VM that has a QEMU."""
         return {vm.name: vm.passport.spec.memory_mib for vm in self._here.values() if vm.is_alive}
+
+    def has(self, name: str) -> bool:
+        """The VM is here."""
+        return name in self._here
 
     def get(self, name: str) -> LocalVm:
         """The VM; `NotFound` names this host."""
@@ -234,9 +242,13 @@ def process_of(machine: Machine) -> dict[str, int]:
 
 
 async def _power_down(machine: Machine, grace_s: float) -> None:
-    await machine.powerdown()
+    """Its power button is pressed again and again: a guest that is still booting does not notice it."""
     try:
         async with asyncio.timeout(grace_s):
-            await machine.gone.wait()
+            while not machine.gone.is_set():
+                with suppress(Unreachable):  # it is just ending
+                    await machine.powerdown()
+                with suppress(TimeoutError):
+                    await asyncio.wait_for(machine.gone.wait(), PRESS_S)
     except TimeoutError:
         log.warning("a guest did not power down within %.0f s and is turned off", grace_s)

@@ -18,6 +18,11 @@ class Diary(Protocol):
         """The phase entered last."""
         ...
 
+    @property
+    def is_settled(self) -> bool:
+        """Nothing of it goes on in the network any more, as far as was told."""
+        ...
+
     async def enter(self, phase: Phase, /, *, error: GodwitError | None = None) -> None:
         """The migration is in that phase now (because of that error); `Broken` if the table forbids it."""
         ...

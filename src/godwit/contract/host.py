@@ -25,8 +25,9 @@ from typing import Protocol
 
 from pydantic import ConfigDict
 
+from godwit.contract.disks import CreateDisk, RemoveDisk, UseDatastores
 from godwit.core.migration import Event
-from godwit.core.model import Fact, HostFacts, Name, Pinned, Value, VmSpec, VmStatus
+from godwit.core.model import Disk, Fact, HostFacts, Name, Pinned, Value, VmSpec, VmStatus
 from godwit.core.report import Announcement, PassReport, TimelineEntry
 
 
@@ -82,6 +83,10 @@ class PrepareIncoming(Order):
     spec: VmSpec
     pinned: Pinned
     source: Name
+    source_peer_address: str
+    """Where the source's agent answers this one."""
+    source_address: str
+    """The source's end of the relay, on the migration network."""
     multifd: bool
 
 
@@ -98,6 +103,8 @@ class PrepareOutgoing(Order):
 
     destination: Name
     peer_address: str
+    destination_address: str
+    """The destination's end of the relay, on the migration network."""
     uri: str
     multifd: bool
     max_blackout_ms: int
@@ -129,11 +136,32 @@ class HandedOver(Fact):
     """Relative to STOP."""
 
 
+class Sighted(Fact):
+    """A frame of the VM that came in by an uplink of its old host: the network has learned its new place."""
+
+    kind: str
+    by: Name
+    at_unix_ms: float
+
+
+class Relayed(Fact):
+    """What the source's relay of the VM's frames has done so far."""
+
+    frames_replayed: int = 0
+    frames_drained: int = 0
+    frames_relayed: int = 0
+    sighted: tuple[Sighted, ...] = ()
+    """The first of each kind."""
+    removed_at_unix_ms: float | None = None
+
+
 class Settled(Fact):
     """What the destination told the network so far."""
 
     announcements: tuple[Announcement, ...] = ()
     """`at_ms` here is relative to RESUME."""
+    relayed: Relayed = Relayed()
+    """What the source's relay did, once it was asked."""
     settled: bool = False
 
 
@@ -171,6 +199,18 @@ class Host(Protocol):
 
     def console(self, request: AsyncIterator[ConsoleData], /) -> AsyncIterator[ConsoleData]:
         """The serial console, both ways, until either side closes."""
+        ...
+
+    async def use_datastores(self, request: UseDatastores, /) -> Nothing:
+        """Besides those of its configuration, the host's datastores are these, where their directories are there."""
+        ...
+
+    async def create_disk(self, request: CreateDisk, /) -> Disk:
+        """The disk is there. On failure nothing of it is left; what was there already is never touched."""
+        ...
+
+    async def remove_disk(self, request: RemoveDisk, /) -> Nothing:
+        """The disk's file is gone; one that was gone already is no error. `Refused` while a QEMU here has it."""
         ...
 
     async def reserve(self, request: Reserve, /) -> Nothing:
@@ -213,7 +253,11 @@ class Host(Protocol):
         ...
 
     async def settle(self, request: Order, /) -> Settled:
-        """The first announcements are out at the destination."""
+        """The first announcements are out at the destination; asked again, it tells of all since."""
+        ...
+
+    async def relayed(self, request: Order, /) -> Relayed:
+        """What the source's relay of that migration did so far; changes nothing."""
         ...
 
 
@@ -263,4 +307,12 @@ class Peer(Protocol):
 
     async def abort(self, request: Order, /) -> Nothing:
         """The source runs the VM: what waits here is ended. `Unresolved` if it was told to run."""
+        ...
+
+    async def relay_ended(self, request: Order, /) -> Nothing:
+        """The source relays no more: the destination's end of it is gone, and announcing ends."""
+        ...
+
+    async def end_relay(self, request: Order, /) -> Nothing:
+        """The VM is about to move on: a relay that was witnessed is gone; one that was not stays."""
         ...

@@ -8,7 +8,7 @@ from typing import Protocol
 
 from godwit.contract.host import HandedOver, Settled
 from godwit.core.migration import Event, Migration
-from godwit.core.model import Name, Pinned, Value, VmSpec, VmState
+from godwit.core.model import Datastore, Name, Pinned, Value, VmSpec, VmState
 
 
 class VmRecord(Value):
@@ -52,8 +52,22 @@ class Change(Value):
     vms: tuple[VmRecord, ...] = ()
     forgotten: tuple[Name, ...] = ()
     """Names of VMs that are no more."""
+    datastores: tuple[Datastore, ...] = ()
+    forgotten_datastores: tuple[Name, ...] = ()
     migrations: tuple[MigrationRecord, ...] = ()
     events: tuple[Event, ...] = ()
+
+
+class Answer(Value):
+    """What a request with an `Idempotency-Key` was answered."""
+
+    key: str
+    fingerprint: str
+    """Of the request; another one under the same key is a mistake."""
+    status: int | None = None
+    """Of HTTP; none: not answered yet."""
+    body: str = ""
+    at: datetime
 
 
 class Store(Protocol):
@@ -61,6 +75,10 @@ class Store(Protocol):
 
     async def vms(self) -> Sequence[VmRecord]:
         """All VMs, by name."""
+        ...
+
+    async def datastores(self) -> Sequence[Datastore]:
+        """Those that the operator added, by name."""
         ...
 
     async def migrations(self) -> Sequence[MigrationRecord]:
@@ -80,6 +98,18 @@ class Store(Protocol):
 
     async def next_number(self, counter: str, /) -> int:
         """1, then 2, ...; never the same twice, whatever crashes."""
+        ...
+
+    async def answer(self, key: str, /) -> Answer | None:
+        """What is kept under that key."""
+        ...
+
+    async def keep_answer(self, answer: Answer, /, *, forget_before: datetime) -> None:
+        """It is kept in the place of what was there under its key; older ones than that are forgotten."""
+        ...
+
+    async def drop_answer(self, key: str, /) -> None:
+        """Nothing is kept under that key."""
         ...
 
     async def close(self) -> None:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import Field, StringConstraints
+from pydantic import Field, StringConstraints, model_validator
 
 from godwit.core.model import Name, Value
 
@@ -56,6 +57,8 @@ class AgentConfig(Value):
     probe_kernel: Path | None = None
     """A Linux kernel that proves by booting that KVM works; none: the host's own in /boot."""
     cache_dir: Path = Path("/var/cache/godwit")
+    metrics: Endpoint | None = None
+    """Where Prometheus may ask for this agent's numbers over plain HTTP (`/metrics`); none: nowhere."""
     networks: dict[Name, NetworkConfig] = {}
     datastores: dict[Name, DatastoreConfig] = {}
 
@@ -78,13 +81,61 @@ class ImageConfig(Value):
     path: Path
 
 
+class Role(StrEnum):
+    """What a caller of the REST API may do; each may also do what the ones before it may."""
+
+    read = "read"
+    operate = "operate"
+    admin = "admin"
+
+    def includes(self, other: Role) -> bool:
+        """Whoever has this one may do what that one may."""
+        order = list(Role)
+        return order.index(self) >= order.index(other)
+
+
+class Listen(Value):
+    """Where the REST API answers over TCP, always with TLS."""
+
+    address: Endpoint
+    certificate: Path
+    key: Path
+
+
+class Token(Value):
+    """Somebody who may use the REST API over TCP; made by `godwit pki token`."""
+
+    name: Name
+    role: Role
+    sha256: Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
+    """Of the token, which is stored nowhere."""
+
+
 class ManagerConfig(Value):
     """`godwit manager --config FILE`."""
 
     socket: Path = Path("/run/godwit/manager.sock")
+    """The REST API for whoever may open this file: root, with every right, without a token."""
+    listen: Listen | None = None
+    """The REST API for everybody who has a token; none: the socket only."""
+    tokens: tuple[Token, ...] = ()
     store: Path = Path("/var/lib/godwit/manager.sqlite")
+    audit: Path | None = None
+    """Who changed what, one line of JSON each; none: `audit.jsonl` beside the store."""
     tls: Tls
     hosts: dict[Name, HostConfig] = {}
     networks: dict[Name, ManagerNetworkConfig] = {}
     datastores: dict[Name, DatastoreConfig] = {}
     images: dict[str, ImageConfig] = {}
+
+    @property
+    def audit_file(self) -> Path:
+        """Where the audit log lies."""
+        return self.audit or self.store.with_name("audit.jsonl")
+
+    @model_validator(mode="after")
+    def _tokens_have_names_of_their_own(self) -> Self:
+        names = [token.name for token in self.tokens]
+        if len(set(names)) < len(names):
+            raise ValueError("two tokens have the same name: the audit log could not tell them apart")
+        return self

@@ -46,12 +46,29 @@ class Accelerator(StrEnum):
     tcg = "tcg"
 
 
+class DiskFormat(StrEnum):
+    """How a disk's file holds its bytes."""
+
+    raw = "raw"
+    qcow2 = "qcow2"
+
+
+class FirmwareKind(StrEnum):
+    """What a VM finds when it is switched on."""
+
+    bios = "bios"
+    uefi = "uefi"
+
+
 class Image(Value):
-    """A kernel and an initial file system that a VM boots, by absolute paths that its hosts share."""
+    """A kernel and an initial file system that a VM boots, by absolute paths that its hosts share.
+
+    Without a kernel it is a disk image: the VM boots from its first disk, which was made from it.
+    """
 
     name: str
-    kernel: str
-    initrd: str
+    kernel: str = ""
+    initrd: str = ""
     cmdline: str = ""
 
 
@@ -71,8 +88,15 @@ class Disk(Value):
     datastore: Name
     path: str
     """Absolute path, the same on every host that sees the datastore."""
-    format: str = "raw"
+    format: DiskFormat = DiskFormat.raw
     size_bytes: int = Field(gt=0)
+    read_only: bool = False
+
+
+class Firmware(Value):
+    """UEFI instead of a BIOS; its variables lie in a datastore, so that they are there wherever the VM goes."""
+
+    variables: Disk
 
 
 class VmSpec(Value):
@@ -85,6 +109,13 @@ class VmSpec(Value):
     image: Image
     nics: tuple[Nic, ...] = ()
     disks: tuple[Disk, ...] = ()
+    firmware: Firmware | None = None
+    """None: a BIOS."""
+
+    @property
+    def volumes(self) -> tuple[Disk, ...]:
+        """Every file of the VM that lies in a datastore."""
+        return (*self.disks, *((self.firmware.variables,) if self.firmware else ()))
 
 
 class Pinned(Value):
@@ -111,7 +142,28 @@ class Datastore(Value):
     name: Name
     kind: str = "directory"
     path: str
+    """Absolute, and the same on every host that sees it."""
     shared: bool = False
+    """Several hosts see the same files there."""
+
+
+class DatastoreFacts(Fact):
+    """A datastore as one host sees it."""
+
+    name: Name
+    path: str
+    shared: bool
+    free_bytes: int
+
+
+class UefiFacts(Fact):
+    """The UEFI firmware that a host has; a VM moves only between equal ones."""
+
+    code: str
+    """Path of its code."""
+    variables: str
+    """Path of the variables that a new VM starts with."""
+    code_bytes: int
 
 
 class QemuFacts(Fact):
@@ -153,7 +205,9 @@ class HostFacts(Fact):
     """Memory that no guest has been promised."""
     cpus: int
     networks: tuple[Name, ...] = ()
-    datastores: tuple[Name, ...] = ()
+    datastores: tuple[DatastoreFacts, ...] = ()
+    uefi: UefiFacts | None = None
+    """None: no VM with UEFI can run here."""
     vms: tuple[VmStatus, ...] = ()
     migration_address: str
     peer_address: str

@@ -26,6 +26,10 @@ class Plan(Value):
     move: Move
     peer_address: str
     """Where the destination's agent answers the source's."""
+    source_peer_address: str
+    source_address: str
+    destination_address: str
+    """The hosts' addresses on the migration network."""
     multifd: bool
 
 
@@ -36,17 +40,16 @@ def make(move: Move, source: HostFacts, destination: HostFacts) -> Plan:
     return Plan(
         move=move,
         peer_address=destination.peer_address,
+        source_peer_address=source.peer_address,
+        source_address=source.migration_address,
+        destination_address=destination.migration_address,
         multifd=source.qemu.multifd and destination.qemu.multifd,
     )
 
 
 def obstacles(move: Move, source: HostFacts, destination: HostFacts) -> list[tuple[str, str]]:
     """Why this move cannot be made, as (sentence, code), worst first; empty when nothing stands in its way."""
-    return [
-        each
-        for rule in (_vm_is_at_source, _vm_is_not_at_destination, _networks, _datastores, _machine, _memory)
-        if (each := rule(move, source, destination))
-    ]
+    return [each for rule in RULES if (each := rule(move, source, destination))]
 
 
 Obstacle = tuple[str, str] | None
@@ -84,13 +87,39 @@ def _networks(move: Move, source: HostFacts, destination: HostFacts) -> Obstacle
 
 
 def _datastores(move: Move, source: HostFacts, destination: HostFacts) -> Obstacle:
-    missing = sorted({disk.datastore for disk in move.spec.disks} - set(destination.datastores))
-    if not missing:
+    here, there = ({each.name: each for each in host.datastores} for host in (source, destination))
+    for name in sorted({volume.datastore for volume in move.spec.volumes}):
+        if name not in there:
+            return (
+                f"{destination.host} does not see datastore {name!r}, where {move.spec.name} has a disk: "
+                "mount it there, or choose another host",
+                "datastore-missing",
+            )
+        if name not in here or not (here[name].shared and there[name].shared):
+            return (
+                f"{move.spec.name} has a disk in datastore {name!r}, which is not shared by {source.host} and "
+                f"{destination.host}: put its disks on a shared datastore, see `godwit datastore list`",
+                "datastore-local",
+            )
+        if here[name].path != there[name].path:
+            return (
+                f"datastore {name!r} is {here[name].path} on {source.host} and {there[name].path} on "
+                f"{destination.host}: mount it at one path everywhere",
+                "datastore-path",
+            )
+    return None
+
+
+def _uefi(move: Move, source: HostFacts, destination: HostFacts) -> Obstacle:
+    if move.spec.firmware is None:
         return None
-    return (
-        f"{destination.host} does not see datastore {missing[0]!r}, where {move.spec.name} has a disk: choose another",
-        "datastore-missing",
-    )
+    if destination.uefi is None:
+        what = f"{destination.host} has no UEFI firmware: install the package ovmf there"
+    elif source.uefi is None or source.uefi.code_bytes != destination.uefi.code_bytes:
+        what = f"the UEFI firmware of {destination.host} is another than {source.host}'s: install the same on both"
+    else:
+        return None
+    return what + ", or choose another host", "uefi"
 
 
 def _machine(move: Move, source: HostFacts, destination: HostFacts) -> Obstacle:
@@ -114,3 +143,7 @@ def _memory(move: Move, source: HostFacts, destination: HostFacts) -> Obstacle:
         f"{move.spec.name} needs {move.spec.memory_mib} MiB: free some, or choose another host",
         "memory",
     )
+
+
+RULES = (_vm_is_at_source, _vm_is_not_at_destination, _networks, _datastores, _uefi, _machine, _memory)
+"""Worst first."""

@@ -43,7 +43,11 @@ class NetworkReport(Fact):
     """What the hand-over of the network did."""
 
     frames_drained: int = 0
+    """Taken out of the source's tap after STOP and sent after the VM."""
+    frames_replayed: int = 0
+    """Sent again because the source's QEMU may have read and not delivered them; the guest may see them twice."""
     frames_relayed: int = 0
+    """That came to the source's bridge after STOP and went to the destination by the relay."""
     announcements: tuple[Announcement, ...] = ()
     witnessed_at_ms: float | None = None
     relay_removed_at_ms: float | None = None

@@ -3,18 +3,60 @@
 from __future__ import annotations
 
 from datetime import datetime
+from ipaddress import IPv4Address, IPv6Address
+from typing import Annotated, Any
 
-from pydantic import Field
+from pydantic import Field, StringConstraints
 
-from godwit.core.model import Accelerator, Datastore, Disk, Fact, HostFacts, Name, Network, Nic, Value, VmState
+from godwit.core.model import (
+    Accelerator,
+    Datastore,
+    Disk,
+    DiskFormat,
+    Fact,
+    FirmwareKind,
+    HostFacts,
+    MacAddress,
+    Name,
+    Network,
+    Nic,
+    Value,
+    VmState,
+)
+
+UserName = Annotated[str, StringConstraints(pattern=r"^[a-z_][a-z0-9_-]{0,31}$")]
+SshKey = Annotated[str, StringConstraints(pattern=r"^(ssh-|ecdsa-|sk-)[ -~]+$", strip_whitespace=True)]
+"""One public key as OpenSSH writes it, on one line."""
 
 
 class DiskRequest(Value):
     """A disk to make for a new VM."""
 
     name: Name
-    size_bytes: int = Field(gt=0)
-    datastore: Name | None = None
+    size_bytes: int = Field(gt=0, multiple_of=512)
+    datastore: Name = "default"
+    format: DiskFormat = DiskFormat.raw
+
+
+class RootDiskRequest(Value):
+    """The disk that a VM boots from, made from its disk image."""
+
+    size_bytes: int | None = Field(default=None, gt=0, multiple_of=512)
+    """None: as large as the image says."""
+    datastore: Name = "default"
+    format: DiskFormat = DiskFormat.raw
+    link: bool = False
+    """Only what differs from the image is kept (as qcow2); the image must lie in the same datastore, and stay."""
+
+
+class CloudInitRequest(Value):
+    """What cloud-init in the guest is told, besides the VM's name and addresses."""
+
+    user: UserName = "godwit"
+    """May log in with the keys, and become root with sudo."""
+    ssh_keys: tuple[SshKey, ...] = ()
+    gateways: tuple[IPv4Address | IPv6Address, ...] = ()
+    name_servers: tuple[IPv4Address | IPv6Address, ...] = ()
 
 
 class NicRequest(Value):
@@ -24,7 +66,7 @@ class NicRequest(Value):
     ip: str | None = None
     """CIDR; none: the next free one of the network's pool, or none at all."""
     ip6: str | None = None
-    mac: str | None = None
+    mac: MacAddress | None = None
 
 
 class VmRequest(Value):
@@ -32,9 +74,17 @@ class VmRequest(Value):
 
     name: Name
     image: str = "base"
+    """An image's name, or the absolute path of a disk image (qcow2 or raw) on the host that makes the VM."""
     memory_mib: int = Field(default=512, ge=64, le=16 * 1024 * 1024)
     cpus: int = Field(default=1, ge=1, le=1024)
+    cpu_model: str | None = None
+    """Such as `Nehalem`; none: the best one that all hosts have."""
+    firmware: FirmwareKind = FirmwareKind.bios
     nics: tuple[NicRequest, ...] = ()
+    root_disk: RootDiskRequest | None = None
+    """Only with a disk image."""
+    cloud_init: CloudInitRequest | None = None
+    """Only with a disk image."""
     disks: tuple[DiskRequest, ...] = ()
     host: Name | None = None
     start: bool = True
@@ -53,6 +103,7 @@ class VmView(Fact):
     uuid: str
     nics: tuple[Nic, ...]
     disks: tuple[Disk, ...] = ()
+    firmware: FirmwareKind = FirmwareKind.bios
     machine: str | None = None
     cpu_model: str | None = None
     accelerator: Accelerator | None = None
@@ -84,13 +135,38 @@ class DatastoreView(Datastore):
     """`GET /datastores`."""
 
     hosts: tuple[str, ...] = ()
-    free_bytes: int | None = None
+    free_bytes: dict[str, int] = {}
+    """By host, as last seen."""
+    disks: int = 0
+    """How many lie there."""
 
 
 class DiskView(Disk):
     """`GET /disks`."""
 
     vm: str
+
+
+class AuditEntry(Fact):
+    """`GET /audit`: one request that changed something, or tried to."""
+
+    at: datetime
+    """When it came."""
+    caller: str
+    """The token's name, or the user id on the socket; `unknown` without a valid token."""
+    role: str | None = None
+    """What the caller may do."""
+    method: str
+    """Of HTTP; `WEBSOCKET` for a console."""
+    path: str
+    request: Any = None
+    """The body; none if there was none, or a very long one."""
+    status: int | None = None
+    """What it was answered; none: the manager ended before."""
+    code: str | None = None
+    """Of the problem, if it was one."""
+    about: str | None = None
+    """The migration or the VM that the answer tells of."""
 
 
 class Problem(Fact):

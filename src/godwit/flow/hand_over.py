@@ -9,6 +9,7 @@ from godwit.core.errors import Unreachable, Unresolved
 from godwit.core.phase import DEADLINES_S, Phase
 from godwit.core.plan import Plan
 from godwit.flow.ending import ASK_AGAIN_S, phase, uninterrupted, warn
+from godwit.flow.following import look
 from godwit.flow.sides import Sides, order
 
 
@@ -46,10 +47,10 @@ async def _word(asked: Order, sides: Sides) -> HandedOver:
 
 async def settle(plan: Plan, sides: Sides) -> None:
     """The first announcements are out and the source's QEMU is gone."""
-    await uninterrupted(_settled(order(plan.move), sides))
+    await uninterrupted(_settled(plan, sides))
 
 
-async def _settled(asked: Order, sides: Sides) -> None:
+async def _settled(plan: Plan, sides: Sides) -> None:
     async with phase(Phase.settling, sides.diary):
-        await sides.diary.settled(await sides.destination.settle(asked))
-        await sides.source.retire(asked)
+        await sides.diary.settled(await look(plan.move, sides))
+        await sides.source.retire(order(plan.move))

@@ -7,6 +7,7 @@ from godwit.contract.host import Host
 from godwit.core.plan import Move
 from godwit.flow.check import check
 from godwit.flow.ending import ended
+from godwit.flow.following import follow
 from godwit.flow.hand_over import hand_over, settle
 from godwit.flow.sides import Sides
 from godwit.flow.states import copied, prepared, reserved
@@ -28,3 +29,4 @@ async def migrate(move: Move, *, source: Host, destination: Host, diary: Diary) 
         ):
             await hand_over(plan, sides)  # the blackout: the VM changes owner; the only irreversible step
         await settle(plan, sides)  # announced; the source retires
+    await follow(move, sides)  # relay and witness go on in the agents

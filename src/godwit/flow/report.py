@@ -5,10 +5,20 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Literal, cast
 
-from godwit.contract.host import HandedOver, Settled
+from godwit.contract.host import HandedOver, Relayed, Settled
 from godwit.core.migration import Event, Migration
 from godwit.core.phase import Phase
 from godwit.core.report import Announcement, Forecast, NetworkReport, Report, TimelineEntry
+
+FRAMES = {
+    "rarp": {"rarp"},
+    "gratuitous-arp": {"arp"},
+    "unsolicited-na": {"ipv6"},
+    "announce-self": {"rarp", "arp", "ipv6"},
+}
+"""The kinds of frame by which a witness knows each announcement."""
+SLACK_MS = 5.0
+"""Two hosts' clocks, and the time from the decision to send to the wire."""
 
 Outcome = Literal["done", "failed", "cancelled", "in-doubt", "lost"]
 
@@ -37,7 +47,6 @@ def compose(
 def _with_hand_over(base: Report, handed: HandedOver, settled: Settled | None) -> Report:
     stop_ms = handed.stopped_at_ms - base.started_at.timestamp() * 1000
     entries = [TimelineEntry(at_ms=e.at_ms - stop_ms, event=e.event) for e in base.timeline]
-    told = settled.announcements if settled else ()
     return base.model_copy(
         update={
             "blackout_ms": handed.blackout_ms,
@@ -46,15 +55,35 @@ def _with_hand_over(base: Report, handed: HandedOver, settled: Settled | None) -
             "passes": handed.passes,
             "transferred_bytes": handed.transferred_bytes,
             "timeline": tuple(sorted((*entries, *handed.timeline), key=lambda e: e.at_ms)),
-            "network": NetworkReport(announcements=tuple(_after_stop(each, handed) for each in told)),
+            "network": _network(handed, settled) if settled else NetworkReport(),
             "stopped_at_ms": handed.stopped_at_ms,
         }
     )
 
 
-def _after_stop(announcement: Announcement, handed: HandedOver) -> Announcement:
-    """Hosts tell announcements relative to RESUME; reports tell them relative to STOP."""
-    return announcement.model_copy(update={"at_ms": announcement.at_ms + handed.blackout_ms})
+def _network(handed: HandedOver, settled: Settled) -> NetworkReport:
+    """Hosts tell announcements relative to RESUME and the rest in Unix time; reports tell all relative to STOP."""
+    relayed, stop_ms = settled.relayed, handed.stopped_at_ms
+    seen_ms = [each.at_unix_ms - stop_ms for each in relayed.sighted]
+    removed_ms = relayed.removed_at_unix_ms
+    return NetworkReport(
+        frames_drained=relayed.frames_drained,
+        frames_replayed=relayed.frames_replayed,
+        frames_relayed=relayed.frames_relayed,
+        announcements=tuple(_announcement(each, handed, relayed) for each in settled.announcements),
+        witnessed_at_ms=min(seen_ms, default=None),
+        relay_removed_at_ms=removed_ms - stop_ms if removed_ms else None,
+    )
+
+
+def _announcement(announcement: Announcement, handed: HandedOver, relayed: Relayed) -> Announcement:
+    """Its witnesses are the hosts that saw a frame of its kind after it was sent."""
+    at_ms = announcement.at_ms + handed.blackout_ms
+    kinds = FRAMES[announcement.kind]
+    seen = [
+        s.by for s in relayed.sighted if s.kind in kinds and s.at_unix_ms - handed.stopped_at_ms >= at_ms - SLACK_MS
+    ]
+    return announcement.model_copy(update={"at_ms": at_ms, "witnessed_by": tuple(dict.fromkeys(seen))})
 
 
 def _total_ms(migration: Migration, events: Sequence[Event]) -> float:

@@ -57,7 +57,13 @@ async def copied(plan: Plan, sides: Sides) -> AsyncIterator[None]:
 def _incoming(plan: Plan) -> PrepareIncoming:
     move = plan.move
     return PrepareIncoming(
-        **order(move).model_dump(), spec=move.spec, pinned=move.pinned, source=move.source, multifd=plan.multifd
+        **order(move).model_dump(),
+        spec=move.spec,
+        pinned=move.pinned,
+        source=move.source,
+        source_peer_address=plan.source_peer_address,
+        source_address=plan.source_address,
+        multifd=plan.multifd,
     )
 
 
@@ -67,6 +73,7 @@ def _outgoing(plan: Plan, ready: IncomingReady) -> PrepareOutgoing:
         **order(move).model_dump(),
         destination=move.destination,
         peer_address=plan.peer_address,
+        destination_address=plan.destination_address,
         uri=ready.uri,
         multifd=plan.multifd,
         max_blackout_ms=move.request.max_blackout_ms,

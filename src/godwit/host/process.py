@@ -13,6 +13,7 @@ from pathlib import Path
 
 from godwit.core.errors import Failed, TimedOut
 
+_SYS_PIDFD_GETFD = 438
 _DETACH = 'cd -- "$1" && shift && { "$@" >&2 & echo $!; }'
 """The shell is the first fork and leads the new session; when it ends, init inherits the program."""
 
@@ -180,3 +181,20 @@ def _stdio(log: Path) -> list[tuple[int, int, str, int, int]]:
 def _kept(fds: Sequence[int]) -> list[tuple[int, int, int]]:
     """Duplicating a descriptor onto itself clears close-on-exec in the child only: no other child ever inherits it."""
     return [(os.POSIX_SPAWN_DUP2, fd, fd) for fd in fds]
+
+
+def fetch_fd(pid: int, fd: int) -> int:
+    """Our own copy of another process's descriptor (pidfd_getfd(2)); `Failed` without the right to it."""
+    import ctypes  # here, because keepers must start quickly and never need it
+
+    process = os.pidfd_open(pid)
+    try:
+        copy = ctypes.CDLL(None, use_errno=True).syscall(_SYS_PIDFD_GETFD, process, fd, 0)
+    finally:
+        os.close(process)
+    if copy < 0:
+        reason = os.strerror(ctypes.get_errno())
+        raise Failed(
+            f"descriptor {fd} of process {pid} cannot be had ({reason}): run the agent as root (CAP_SYS_PTRACE)"
+        )
+    return int(copy)

@@ -34,6 +34,9 @@ def break_down(plan: Topology, held: dict[str, Held], active: Collection[faults.
     pulled, dropping = held[topology.MIGRATION.switch].prefix, held[topology.CONTROL.switch].prefix
     _feed([*pulled, "ip", "-batch", "-"], faults.cables(plan, active))
     _feed([*dropping, "nft", "-f", "-"], faults.drops(plan, active))
+    lan = held[topology.LAN.switch].prefix
+    _feed([*lan, "bridge", "-batch", "-"], faults.learning(plan, active))
+    _feed([*lan, "nft", "-f", "-"], faults.silences(active))
 
 
 def _feed(argv: list[str], text: str) -> None:

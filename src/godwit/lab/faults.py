@@ -12,6 +12,7 @@ NAMES = {
     "migration-link-down": "the host's cable to the migration network is pulled",
     "agent-link-down": "on the control network the host and the other hosts lose every frame between them",
     "control-link-down": "on the control network the host and the manager lose every frame between them",
+    "announcements-blocked": "the LAN switch swallows the host's announcements and learns nothing from its port",
 }
 
 
@@ -45,7 +46,34 @@ def cables(topology: Topology, active: Collection[Fault]) -> str:
 
 def drops(topology: Topology, active: Collection[Fault]) -> str:
     """`nft -f`, run in the control switch: exactly these frames are lost there from now on."""
-    rules = [rule for fault in sorted(active, key=str) if fault.name in _PEERS for rule in _rules(topology, fault)]
+    return _table(
+        [rule for fault in sorted(active, key=str) if fault.name in _PEERS for rule in _rules(topology, fault)]
+    )
+
+
+def learning(topology: Topology, active: Collection[Fault]) -> str:
+    """`bridge -batch`, run in the LAN switch: it learns nothing from the ports whose announcements are blocked."""
+    deaf = _blocked(active)
+    return "".join(f"link set dev {h.name} learning {'off' if h.name in deaf else 'on'}\n" for h in topology.hosts)
+
+
+def silences(active: Collection[Fault]) -> str:
+    """`nft -f`, run in the LAN switch: RARP, broadcast ARP and advertisements to all from those ports are lost."""
+    rules = []
+    for port in sorted(_blocked(active)):
+        rules += [
+            f'iifname "{port}" ether type 0x8035 drop',
+            f'iifname "{port}" ether type arp ether daddr ff:ff:ff:ff:ff:ff drop',
+            f'iifname "{port}" ip6 daddr ff02::1 icmpv6 type nd-neighbor-advert drop',
+        ]
+    return _table(rules)
+
+
+def _blocked(active: Collection[Fault]) -> set[str]:
+    return {fault.host for fault in active if fault.name == "announcements-blocked"}
+
+
+def _table(rules: list[str]) -> str:
     chain = "".join(f"    {rule}\n" for rule in rules)
     return (
         "table bridge faults\ndelete table bridge faults\n"

@@ -57,10 +57,24 @@ class Book:
         await self._write(event, {}, handed=handed)
 
     async def settled(self, settled: Settled, /) -> None:
-        """What the network was told is kept."""
+        """What the network was told is kept; once the migration has ended that is the record's affair alone."""
+        if self._phase in ENDED:
+            await self._records.change(lambda: self._followed(settled))
+            return
         text = f"{len(settled.announcements)} announcements are out"
         event = Event(at=datetime.now(UTC), kind=EventKind.announced, text=text)
         await self._write(event, {"settled": settled.settled}, settled=settled)
+
+    @property
+    def is_settled(self) -> bool:
+        """Nothing of it goes on in the network any more."""
+        return self._records.migration(self._id).migration.settled
+
+    def _followed(self, settled: Settled) -> Change:
+        """The VM's record is not touched: it may be on its way elsewhere."""
+        old = self._records.migration(self._id)
+        migration = old.migration.model_copy(update={"settled": settled.settled})
+        return Change(migrations=(old.model_copy(update={"migration": migration, "settled": settled}),))
 
     async def _write(self, event: Event, fields: dict[str, Any], **parts: HandedOver | Settled) -> None:
         self._sequence += 1

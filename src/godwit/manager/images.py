@@ -9,6 +9,7 @@ from contextlib import suppress
 from godwit.core.config import ImageConfig
 from godwit.core.errors import NotFound, Refused
 from godwit.core.model import Image
+from godwit.manager.disks import is_disk_image
 
 
 class Images:
@@ -30,10 +31,19 @@ class Images:
         return found
 
     def image(self, name: str) -> Image:
-        """That image with absolute paths; `NotFound`, or `Refused` when its directory does not describe it."""
+        """That image with absolute paths; `NotFound`, or `Refused` when its directory does not describe it.
+
+        A disk image is looked at by the host that makes a disk from it.
+        """
+        if is_disk_image(name):
+            return Image(name=name)
         if name not in self._configs:
             known = ", ".join(self.names()) or "none"
-            raise NotFound(f"there is no image {name!r}: the manager's configuration names {known}", "no-image")
+            raise NotFound(
+                f"there is no image {name!r}: the manager's configuration names {known}; "
+                "a disk image is named by its absolute path",
+                "no-image",
+            )
         path = self._configs[name].path
         try:
             told = json.loads((path / "image.json").read_text())

@@ -11,14 +11,17 @@ from datetime import UTC, datetime
 from godwit.contract.host import StartVm, StopVm
 from godwit.contract.store import Change, VmRecord
 from godwit.core.config import ManagerConfig
-from godwit.core.errors import GodwitError, Invalid, NotFound, Refused, TimedOut, Unreachable
-from godwit.core.model import HostFacts, Nic, Pinned, VmSpec, VmState
-from godwit.core.placement import choose_host, pin
-from godwit.core.resources import VmRequest, VmView
+from godwit.core.errors import GodwitError, NotFound, Refused, TimedOut, Unreachable
+from godwit.core.model import FirmwareKind, HostFacts, Nic, Pinned, VmSpec, VmState
+from godwit.core.placement import Needs, choose_host, pin
+from godwit.core.resources import DiskView, VmRequest, VmView
+from godwit.manager import disks
 from godwit.manager.addresses import make_nic
+from godwit.manager.datastores import Datastores
 from godwit.manager.fleet import Fleet
 from godwit.manager.images import Images
 from godwit.manager.records import Records
+from godwit.manager.views import disk_views, vm_view
 
 AT_REST = frozenset({VmState.stopped, VmState.crashed})
 
@@ -30,25 +33,35 @@ class Inventory:
         self._config = config
         self._records = records
         self._fleet = fleet
+        self._disks = disks.Disks(records, fleet)
+        self.datastores = Datastores(config.datastores, records, fleet)
         self.images = Images(config.images)
 
     def view(self, name: str) -> VmView:
         """That VM as people see it."""
-        return _view(self._records.vm(name))
+        return vm_view(self._records.vm(name))
 
     def views(self) -> list[VmView]:
         """All of them, by name."""
-        return [_view(self._records.vms[name]) for name in sorted(self._records.vms)]
+        return [vm_view(self._records.vms[name]) for name in sorted(self._records.vms)]
+
+    def disks(self) -> list[DiskView]:
+        """All disks of all VMs, by their names."""
+        return [disk for name in sorted(self._records.vms) for disk in disk_views(self._records.vms[name])]
 
     async def create(self, request: VmRequest) -> VmView:
-        """The VM is known and, if asked for, runs; on failure it is not known, on `Unreachable` it may run."""
+        """The VM is known and, if asked for, runs; on failure it is not known and nothing of it is left.
+
+        On `Unreachable` it may run, or may have left its disks: its record stays, and says why.
+        """
         with self._records.claimed(request.name, "being created"):
             self._check(request)
             facts = await self._fleet.look()
             host, pinned = self._place(request, facts)
             change = await self._records.change(lambda: Change(vms=(self._record(request, host, pinned),)))
+            record = await self._equip(change.vms[0], request)
             if request.start:
-                await self._start(change.vms[0], forget=True)
+                await self._start(record, forget=True)
         return self.view(request.name)
 
     async def start(self, name: str) -> VmView:
@@ -57,10 +70,7 @@ class Inventory:
             record = self._records.vm(name)
             if record.state not in AT_REST:
                 raise Refused(f"{name} is {record.state} on {record.host} already", "vm-not-stopped")
-            facts = await self._fleet.look()
-            networks = [nic.network for nic in record.spec.nics]
-            there = [each for each in facts if each.host == record.host]
-            host = choose_host(record.spec.memory_mib, networks, there or facts)
+            host = choose_host(Needs.of(record.spec), await self._candidates(record))
             starting = await self._records.change_vm(name, host=host, state=VmState.starting, reason=None)
             await self._start(starting, forget=False)
         return self.view(name)
@@ -78,19 +88,21 @@ class Inventory:
         return self.view(name)
 
     async def delete(self, name: str) -> None:
-        """The VM is not known any more; `Refused` while it runs."""
+        """The VM is not known any more and its disks are gone; `Refused` while it runs."""
         with self._records.claimed(name, "being deleted"):
             record = self._records.vm(name)
             _refuse_moving(record)
             if record.state not in AT_REST:
                 raise Refused(f"{name} is {record.state}: stop it first with `godwit vm stop {name}`", "vm-not-stopped")
+            await self._disks.remove(record)
             await self._records.change(lambda: Change(forgotten=(name,)))
 
     def _check(self, request: VmRequest) -> None:
         if request.name in self._records.vms:
             raise Refused(f"there is a VM {request.name!r} already: choose another name", "vm-exists")
-        if request.disks:
-            raise Invalid(f"{request.name} asks for disks, which godwit cannot make yet: leave them out", "disks")
+        disks.check(request)
+        for name in disks.datastores(request):
+            self.datastores.get(name)
         for nic in request.nics:
             if nic.network not in self._config.networks:
                 known = ", ".join(sorted(self._config.networks)) or "none"
@@ -99,16 +111,22 @@ class Inventory:
 
     def _place(self, request: VmRequest, facts: list[HostFacts]) -> tuple[str, Pinned]:
         """Where the VM starts, and what it is bound to: what all hosts that could ever receive it have."""
-        networks = {nic.network for nic in request.nics}
-        able = [each for each in facts if networks <= set(each.networks)]
+        needs = Needs(
+            memory_mib=request.memory_mib,
+            networks=tuple(nic.network for nic in request.nics),
+            datastores=disks.datastores(request),
+            uefi=request.firmware is FirmwareKind.uefi,
+        )
+        emptied = needs.model_copy(update={"memory_mib": 0})
+        able = [each for each in facts if emptied.lack_of(each) is None]
         if request.host:
             self._fleet.host(request.host)
             if all(each.host != request.host for each in facts):
                 reason = self._fleet.state(request.host).reason
                 raise Refused(f"{request.host} does not answer ({reason}): choose another host", "host-unreachable")
             facts = [each for each in facts if each.host == request.host]
-        host = choose_host(request.memory_mib, networks, facts)
-        return host, pin(able, first=host)
+        host = choose_host(needs, facts)
+        return host, pin(able, first=host, cpu_model=request.cpu_model)
 
     def _record(self, request: VmRequest, host: str, pinned: Pinned) -> VmRecord:
         taken = [nic for record in self._records.vms.values() for nic in record.spec.nics]
@@ -127,6 +145,38 @@ class Inventory:
         state = VmState.starting if request.start else VmState.stopped
         return VmRecord(spec=spec, pinned=pinned, state=state, host=host, created_at=datetime.now(UTC))
 
+    async def _candidates(self, record: VmRecord) -> list[HostFacts]:
+        """Where a VM at rest may start: where it ran last, or anywhere if that does not answer and nothing holds it."""
+        facts = await self._fleet.look()
+        there = [each for each in facts if each.host == record.host]
+        if not there:
+            for disk in record.spec.volumes:
+                if not self.datastores.get(disk.datastore).shared:
+                    raise Refused(
+                        f"disk {disk.name} of {record.name} lies on {record.host} only, which does not answer: "
+                        "try again when it does",
+                        "host-unreachable",
+                    )
+        return there or facts
+
+    async def _equip(self, record: VmRecord, request: VmRequest) -> VmRecord:
+        """The VM has its disks; on failure it is not known, or its record says what may be left."""
+        try:
+            return await self._disks.make(record, disks.orders(request, record.spec))
+        except GodwitError:
+            await self._discard(self._records.vm(record.name))
+            raise
+
+    async def _discard(self, record: VmRecord) -> None:
+        """The VM and its disks are no more; if the disks cannot be removed now, it is stopped, to be deleted later."""
+        try:
+            await self._disks.remove(record)
+        except GodwitError as error:
+            reason = f"it was not made, and its disks are left ({error.message}): delete it later"
+            await self._records.change_vm(record.name, state=VmState.stopped, reason=reason)
+            return
+        await self._records.change(lambda: Change(forgotten=(record.name,)))
+
     async def _start(self, record: VmRecord, *, forget: bool) -> None:
         """The VM runs on its record's host, or is as before (`forget`: not known)."""
         try:
@@ -135,7 +185,7 @@ class Inventory:
             raise  # it may run: the watcher will tell
         except GodwitError as error:
             if forget:
-                await self._records.change(lambda: Change(forgotten=(record.name,)))
+                await self._discard(record)
             else:
                 await self._records.change_vm(record.name, state=VmState.stopped, reason=error.message)
             raise
@@ -161,24 +211,3 @@ def _refuse_moving(record: VmRecord) -> None:
 def _random_numbers() -> Iterator[int]:
     for _ in range(1000):
         yield secrets.randbelow(1 << 24)
-
-
-def _view(record: VmRecord) -> VmView:
-    spec, pinned = record.spec, record.pinned
-    return VmView(
-        name=record.name,
-        state=record.state,
-        host=record.host,
-        memory_mib=spec.memory_mib,
-        cpus=spec.cpus,
-        image=spec.image.name,
-        uuid=spec.uuid,
-        nics=spec.nics,
-        disks=spec.disks,
-        machine=pinned.machine,
-        cpu_model=pinned.cpu_model,
-        accelerator=pinned.accelerator,
-        migration=record.migration,
-        created_at=record.created_at,
-        reason=record.reason,
-    )

@@ -6,9 +6,8 @@ import asyncio
 
 from godwit.contract.store import Store
 from godwit.core.config import ManagerConfig
-from godwit.core.errors import NotFound
-from godwit.core.model import Image
-from godwit.core.resources import DatastoreView, DiskView, NetworkView
+from godwit.core.model import HostFacts, Image
+from godwit.core.resources import NetworkView
 from godwit.manager.addresses import parse_pool
 from godwit.manager.feed import Feed, Observer
 from godwit.manager.fleet import Connect, Fleet
@@ -40,7 +39,7 @@ class Manager:
                 parse_pool(network.pool)
         await self._records.load()
         for name in self._config.hosts:
-            watch = self.fleet.watch(name, self._watcher.came, self._watcher.heard)
+            watch = self.fleet.watch(name, self._came, self._watcher.heard)
             self._watches.append(asyncio.create_task(watch))
         await self.runner.adopt_unfinished()
 
@@ -56,35 +55,19 @@ class Manager:
     def networks(self) -> list[NetworkView]:
         """All networks, and which hosts have them."""
         return [
-            NetworkView(name=name, pool=config.pool, hosts=self._hosts_with("networks", name))
+            NetworkView(name=name, pool=config.pool, hosts=self._hosts_with(name))
             for name, config in sorted(self._config.networks.items())
         ]
-
-    def datastores(self) -> list[DatastoreView]:
-        """All datastores, and which hosts see them."""
-        return [
-            DatastoreView(
-                name=name, path=str(config.path), shared=config.shared, hosts=self._hosts_with("datastores", name)
-            )
-            for name, config in sorted(self._config.datastores.items())
-        ]
-
-    def datastore(self, name: str) -> DatastoreView:
-        """That datastore, or `NotFound`."""
-        for each in self.datastores():
-            if each.name == name:
-                return each
-        known = ", ".join(sorted(self._config.datastores)) or "none"
-        raise NotFound(f"there is no datastore {name!r}: the manager knows {known}", "no-datastore")
-
-    def disks(self) -> list[DiskView]:
-        """All disks of all VMs."""
-        return [DiskView(vm=vm.name, **disk.model_dump()) for vm in self.inventory.views() for disk in vm.disks]
 
     def images(self) -> list[Image]:
         """All images that can be used now."""
         return self.inventory.images.usable()
 
-    def _hosts_with(self, what: str, name: str) -> tuple[str, ...]:
-        """Of the hosts, as last seen."""
-        return tuple(each.name for each in self.fleet.states() if each.facts and name in getattr(each.facts, what))
+    async def _came(self, host: str, facts: HostFacts) -> None:
+        """It is told what it must know, and asked again."""
+        await self.inventory.datastores.tell(host)
+        await self._watcher.came(host, await self.fleet.facts(host))
+
+    def _hosts_with(self, network: str) -> tuple[str, ...]:
+        """As last seen."""
+        return tuple(each.name for each in self.fleet.states() if each.facts and network in each.facts.networks)

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 
 from godwit.contract.store import Change, MigrationRecord, Store, VmRecord
 from godwit.core.errors import NotFound, Refused
+from godwit.core.model import Datastore
 
 
 class Records:
@@ -17,6 +18,7 @@ class Records:
         self.store = store
         self.vms: dict[str, VmRecord] = {}
         self.migrations: dict[str, MigrationRecord] = {}
+        self.datastores: dict[str, Datastore] = {}
         self._writing = asyncio.Lock()
         self._tasks: set[asyncio.Task[Change]] = set()
         self._claims: dict[str, str] = {}
@@ -25,6 +27,7 @@ class Records:
         """What the store holds is known."""
         self.vms = {vm.name: vm for vm in await self.store.vms()}
         self.migrations = {each.id: each for each in await self.store.migrations()}
+        self.datastores = {each.name: each for each in await self.store.datastores()}
 
     def vm(self, name: str) -> VmRecord:
         """That VM, or `NotFound`."""
@@ -81,4 +84,7 @@ class Records:
             self.migrations |= {each.id: each for each in change.migrations}
             for name in change.forgotten:
                 self.vms.pop(name, None)
+            self.datastores |= {each.name: each for each in change.datastores}
+            for name in change.forgotten_datastores:
+                self.datastores.pop(name, None)
             return change

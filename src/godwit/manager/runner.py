@@ -13,7 +13,7 @@ from godwit.core.errors import Failed, Refused
 from godwit.core.migration import Migration, MigrationRequest
 from godwit.core.model import VmState
 from godwit.core.phase import CANCELLABLE, Phase
-from godwit.core.placement import choose_host
+from godwit.core.placement import Needs, choose_host
 from godwit.core.plan import Move, obstacles
 from godwit.core.report import Report
 from godwit.flow.migrate import migrate
@@ -96,7 +96,7 @@ class Runner:
             if book.phase in CANCELLABLE and id not in self._cancelled:
                 self._cancelled.add(id)
                 self._tasks[id].cancel()
-            elif book.phase is Phase.in_doubt:
+            elif book.phase in {Phase.in_doubt, Phase.done}:
                 self._tasks[id].cancel()
         await asyncio.gather(*self._tasks.values(), return_exceptions=True)
 
@@ -106,8 +106,7 @@ class Runner:
             self._fleet.host(request.destination)
             destination = request.destination
         else:
-            networks = [nic.network for nic in vm.spec.nics]
-            destination = choose_host(vm.spec.memory_mib, networks, await self._fleet.look(), exclude=vm.host)
+            destination = choose_host(Needs.of(vm.spec), await self._fleet.look(), exclude=vm.host)
         if destination == vm.host:
             raise Refused(f"{vm.name} runs on {vm.host} already: name another host", "same-host")
         move = Move(

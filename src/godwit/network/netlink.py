@@ -22,7 +22,7 @@ from pyroute2.netlink.rtnl.ndmsg import ndmsg
 from godwit.core.errors import Failed, NotFound
 
 Message = tuple[int, int, Any]
-"""An order to the kernel: its type (RTM_...), flags beside the usual ones, and the pyroute2 message."""
+"""An order to the kernel: its type (RTM_...), flags beside the usual ones, and the pyroute2 message, or its bytes."""
 
 _untyped: Any = pyroute2
 link_message: Callable[[], Any] = ifinfmsg
@@ -101,6 +101,8 @@ class Prepared:
 
 
 def _encoded(number: int, kind: int, flags: int, message: Any) -> bytes:
+    if isinstance(message, bytes):
+        return _HEADER.pack(_HEADER.size + len(message), kind, NLM_F_REQUEST | NLM_F_ACK | flags, number, 0) + message
     message["header"]["type"] = kind
     message["header"]["flags"] = NLM_F_REQUEST | NLM_F_ACK | flags
     message["header"]["sequence_number"] = number

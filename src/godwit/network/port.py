@@ -96,6 +96,24 @@ async def forget(bridge: str, mac: str) -> None:
     await asyncio.to_thread(_forget, bridge, mac)
 
 
+def to_tunnel(mac: str, *, tap: int, tunnel: int) -> list[Message]:
+    """Orders, by interface numbers: the bridge sends the VM's frames, and what it floods, to the tunnel only.
+
+    The entry is sticky: learning, from frames of the VM that come back by the uplink, does not move it.
+    """
+    return [_entry(tunnel, mac, is_fixed=True), *to_port(tunnel, is_open=True), *to_port(tap, is_open=False)]
+
+
+def to_tap(mac: str, *, tap: int, tunnel: int) -> list[Message]:
+    """Orders that undo `to_tunnel`."""
+    return [_entry(tap, mac), *to_port(tap, is_open=True), *to_port(tunnel, is_open=False)]
+
+
+def to_port(index: int, *, is_open: bool) -> list[Message]:
+    """Orders: the bridge floods broadcasts and multicasts into that port, or does not."""
+    return [_port(index, [("IFLA_BRPORT_MCAST_FLOOD", int(is_open)), ("IFLA_BRPORT_BCAST_FLOOD", int(is_open))])]
+
+
 def _is_bridge(name: str) -> bool:
     with suppress(NotFound), opened(f"looking for bridge {name}") as ip:
         _bridge(ip, name)
@@ -128,12 +146,12 @@ def _plug(tap: str, bridge: str, muted: bool) -> None:
                 "stp",
             )
         index = index_of(tap)
-        _ipv6_off(ip, tap, index)
+        silence(ip, tap, index)
         address = _HIGHEST + ip.link("get", index=index)[0].get_attr("IFLA_ADDRESS")[2:]
         ip.link("set", index=index, address=address, mtu=there.mtu, txqlen=TX_QUEUE_LENGTH)
         ip.link("set", index=index, master=there.index)
-        silence = [_state(index, _DISABLED)] if muted else []
-        with Prepared(what, [_flags(index, is_open=not muted), _up(index), *silence]) as do:
+        closed = [_state(index, _DISABLED)] if muted else []
+        with Prepared(what, [_flags(index, is_open=not muted), _up(index), *closed]) as do:
             do()
 
 
@@ -161,8 +179,8 @@ def _forget(bridge: str, mac: str) -> None:
                     ip.fdb("del", ifindex=entry["ifindex"], lladdr=mac, flags=_NTF_MASTER)
 
 
-def _ipv6_off(ip: Any, tap: str, index: int) -> None:
-    """The host makes no link-local address for the tap, and so has nothing to say through it."""
+def silence(ip: Any, tap: str, index: int) -> None:
+    """The host makes no link-local address for that interface, and so has nothing to say through it."""
     off = {"attrs": [("AF_INET6", {"attrs": [("IFLA_INET6_ADDR_GEN_MODE", _ADDRGENMODE_NONE)]})]}
     try:
         ip.link("set", index=index, IFLA_AF_SPEC=off)
@@ -196,9 +214,10 @@ def _up(index: int) -> Message:
     return _RTM_NEWLINK, 0, message
 
 
-def _entry(index: int, mac: str) -> Message:
+def _entry(index: int, mac: str, *, is_fixed: bool = False) -> Message:
     message = neighbour_message()
     message["family"], message["ifindex"] = _AF_BRIDGE, index
-    message["state"], message["flags"] = _NUD_REACHABLE, _NTF_MASTER
+    message["state"] = _NUD_NOARP if is_fixed else _NUD_REACHABLE
+    message["flags"] = _NTF_MASTER | (_NTF_STICKY if is_fixed else 0)
     message["attrs"] = [("NDA_LLADDR", mac)]
     return _RTM_NEWNEIGH, NLM_F_CREATE | NLM_F_REPLACE, message

@@ -8,17 +8,19 @@ import os
 import sqlite3
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Concatenate, ParamSpec, TypeVar
 
-from godwit.contract.store import Change, MigrationRecord, VmRecord
+from godwit.contract.store import Answer, Change, MigrationRecord, VmRecord
 from godwit.core.errors import Broken, Failed, Refused
 from godwit.core.migration import Event
+from godwit.core.model import Datastore
 
 P = ParamSpec("P")
 T = TypeVar("T")
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 3
 """Counts up with every change of the tables; an older file is brought forward here, a newer one refused."""
 
 _TABLES = """
@@ -29,6 +31,12 @@ CREATE TABLE events (
 ) WITHOUT ROWID;
 CREATE TABLE counters (name TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;
 """
+_STEPS = (
+    _TABLES,
+    "CREATE TABLE datastores (name TEXT PRIMARY KEY, document TEXT NOT NULL) WITHOUT ROWID;",
+    "CREATE TABLE answers (key TEXT PRIMARY KEY, at TEXT NOT NULL, document TEXT NOT NULL) WITHOUT ROWID;",
+)
+"""What brings a file of schema 0 to 1, 1 to 2, ..."""
 
 
 class SqliteStore:
@@ -43,6 +51,11 @@ class SqliteStore:
         """All VMs, by name."""
         rows = await self._run(_select, "SELECT document FROM vms ORDER BY name")
         return [VmRecord.model_validate_json(row) for row in rows]
+
+    async def datastores(self) -> Sequence[Datastore]:
+        """Those that the operator added, by name."""
+        rows = await self._run(_select, "SELECT document FROM datastores ORDER BY name")
+        return [Datastore.model_validate_json(row) for row in rows]
 
     async def migrations(self) -> Sequence[MigrationRecord]:
         """All migrations, in the order in which they were first stored."""
@@ -62,6 +75,19 @@ class SqliteStore:
     async def next_number(self, counter: str, /) -> int:
         """1, then 2, ...; counted on the disk before it is told."""
         return await self._run(_count, counter)
+
+    async def answer(self, key: str, /) -> Answer | None:
+        """What is kept under that key."""
+        rows = await self._run(_select, "SELECT document FROM answers WHERE key = ?", key)
+        return Answer.model_validate_json(rows[0]) if rows else None
+
+    async def keep_answer(self, answer: Answer, /, *, forget_before: datetime) -> None:
+        """It is on the disk; older ones than that are not."""
+        await self._run(_keep, answer, forget_before)
+
+    async def drop_answer(self, key: str, /) -> None:
+        """Nothing is kept under that key."""
+        await self._run(_drop, key)
 
     async def close(self) -> None:
         """The file is closed, and another process may use it."""
@@ -129,8 +155,9 @@ def _bring_forward(connection: sqlite3.Connection, path: Path) -> None:
     if version > SCHEMA_VERSION:
         connection.close()
         raise Refused(f"the store {path} was written by a newer godwit (schema {version}): install that one", "store")
-    if version == 0:
-        connection.executescript(f"BEGIN;{_TABLES}PRAGMA user_version = {SCHEMA_VERSION};COMMIT;")
+    steps = "".join(_STEPS[version:])
+    if steps:
+        connection.executescript(f"BEGIN;{steps}PRAGMA user_version = {SCHEMA_VERSION};COMMIT;")
 
 
 def _select(connection: sqlite3.Connection, query: str, *values: str | int) -> list[str]:
@@ -152,6 +179,11 @@ def _write(connection: sqlite3.Connection, change: Change) -> None:
         connection.execute("INSERT OR REPLACE INTO vms VALUES (?, ?)", (vm.name, vm.model_dump_json()))
     for name in change.forgotten:
         connection.execute("DELETE FROM vms WHERE name = ?", (name,))
+    for datastore in change.datastores:
+        words = (datastore.name, datastore.model_dump_json())
+        connection.execute("INSERT OR REPLACE INTO datastores VALUES (?, ?)", words)
+    for name in change.forgotten_datastores:
+        connection.execute("DELETE FROM datastores WHERE name = ?", (name,))
     for each in change.migrations:
         connection.execute(
             "INSERT INTO migrations (id, document) VALUES (?, ?) "
@@ -161,6 +193,20 @@ def _write(connection: sqlite3.Connection, change: Change) -> None:
     for event in change.events:
         row = (event.migration, event.sequence, event.model_dump_json())
         connection.execute("INSERT INTO events VALUES (?, ?, ?)", row)
+
+
+def _keep(connection: sqlite3.Connection, answer: Answer, forget_before: datetime) -> None:
+    connection.execute("DELETE FROM answers WHERE at < ?", (_sortable(forget_before),))
+    row = (answer.key, _sortable(answer.at), answer.model_dump_json())
+    connection.execute("INSERT OR REPLACE INTO answers VALUES (?, ?, ?)", row)
+
+
+def _sortable(at: datetime) -> str:
+    return at.astimezone(UTC).isoformat(timespec="microseconds")
+
+
+def _drop(connection: sqlite3.Connection, key: str) -> None:
+    connection.execute("DELETE FROM answers WHERE key = ?", (key,))
 
 
 def _count(connection: sqlite3.Connection, counter: str) -> int:

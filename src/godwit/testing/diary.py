@@ -25,6 +25,11 @@ class MemoryDiary:
         """The last one entered."""
         return self.phases[-1]
 
+    @property
+    def is_settled(self) -> bool:
+        """As last told."""
+        return bool(self.told and self.told.settled)
+
     async def enter(self, phase: Phase, /, *, error: GodwitError | None = None) -> None:
         """By the table."""
         self.phases.append(step(self.phase, phase))

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
+from godwit.contract.disks import Blank, CreateDisk, RemoveDisk, UseDatastores
 from godwit.contract.host import (
     Host,
     Nothing,
@@ -18,7 +19,7 @@ from godwit.contract.host import (
     VmRef,
 )
 from godwit.core.errors import GodwitError, NotFound, Refused, Unresolved
-from godwit.core.model import HostFacts, Pinned, VmSpec, VmState
+from godwit.core.model import Datastore, DiskFormat, HostFacts, Pinned, VmSpec, VmState
 
 SLOW_BYTES_PER_S = 1_000_000
 
@@ -59,13 +60,22 @@ class Pair:
         await self.reserve("source")
         await self.reserve("destination")
         ready = await self.destination.prepare_incoming(
-            PrepareIncoming(**words, spec=self.spec, pinned=self.pinned, source=source.host, multifd=True)
+            PrepareIncoming(
+                **words,
+                spec=self.spec,
+                pinned=self.pinned,
+                source=source.host,
+                source_peer_address=source.peer_address,
+                source_address=source.migration_address,
+                multifd=True,
+            )
         )
         await self.source.prepare_outgoing(
             PrepareOutgoing(
                 **words,
                 destination=destination.host,
                 peer_address=destination.peer_address,
+                destination_address=destination.migration_address,
                 uri=ready.uri,
                 multifd=True,
                 max_blackout_ms=1000,
@@ -212,6 +222,50 @@ async def nothing_is_retired_or_undone_against_the_journal(pair: Pair) -> None:
     assert (await pair.destination.vm_status(pair.ref)).state == VmState.running
 
 
+async def a_disk_is_made_once_and_removed_by_any_host_that_sees_it(pair: Pair) -> None:
+    """Removing it again is harmless."""
+    order = CreateDisk(vm="web-9", name="data", datastore="default", content=Blank(size_bytes=1 << 20))
+    disk = await pair.source.create_disk(order)
+
+    assert (disk.name, disk.size_bytes, disk.format, disk.read_only) == ("data", 1 << 20, DiskFormat.raw, False)
+    await _raises(Refused, pair.destination.create_disk(order))
+    for _ in range(2):
+        await pair.destination.remove_disk(RemoveDisk(vm="web-9", disk=disk))
+    assert await pair.source.create_disk(order) == disk
+    await pair.source.remove_disk(RemoveDisk(vm="web-9", disk=disk))
+
+
+async def a_disk_that_has_no_room_is_refused(pair: Pair) -> None:
+    """With nothing left of it."""
+    order = CreateDisk(vm="web-9", name="data", datastore="default", content=Blank(size_bytes=1 << 60))
+    await _raises(Refused, pair.source.create_disk(order))
+    await _raises(NotFound, pair.source.create_disk(order.model_copy(update={"datastore": "nowhere"})))
+    small = await pair.source.create_disk(order.model_copy(update={"content": Blank(size_bytes=1 << 20)}))
+    await pair.source.remove_disk(RemoveDisk(vm="web-9", disk=small))
+
+
+async def a_disk_of_a_vm_that_runs_is_kept(pair: Pair) -> None:
+    """Whatever the manager thinks."""
+    name = pair.spec.name
+    order = CreateDisk(vm=name, name="data", datastore="default", content=Blank(size_bytes=1 << 20))
+    disk = await pair.source.create_disk(order)
+    await pair.source.start_vm(pair.start)
+    await _raises(Refused, pair.source.remove_disk(RemoveDisk(vm=name, disk=disk)))
+    await pair.source.stop_vm(StopVm(name=name, grace_s=0))
+    await pair.source.remove_disk(RemoveDisk(vm=name, disk=disk))
+
+
+async def a_host_sees_added_datastores_whose_directory_is_there(pair: Pair) -> None:
+    """And no longer those that were removed."""
+    absent = Datastore(name="absent", path="/absent/from/every/host")
+    (own,) = (await pair.source.facts(Nothing())).datastores
+    there = Datastore(name="more", path="/", shared=True)
+    await pair.source.use_datastores(UseDatastores(datastores=(absent, there)))
+    assert {each.name for each in (await pair.source.facts(Nothing())).datastores} == {own.name, "more"}
+    await pair.source.use_datastores(UseDatastores(datastores=()))
+    assert {each.name for each in (await pair.source.facts(Nothing())).datastores} == {own.name}
+
+
 async def a_watcher_hears_of_a_start_and_an_end(pair: Pair) -> None:
     """In that order."""
     heard: asyncio.Queue[VmState] = asyncio.Queue()
@@ -244,6 +298,10 @@ SUITE: tuple[Callable[[Pair], Awaitable[None]], ...] = (
     a_prepared_move_is_undone,
     a_copied_move_is_undone,
     nothing_is_retired_or_undone_against_the_journal,
+    a_disk_is_made_once_and_removed_by_any_host_that_sees_it,
+    a_disk_that_has_no_room_is_refused,
+    a_disk_of_a_vm_that_runs_is_kept,
+    a_host_sees_added_datastores_whose_directory_is_there,
     a_watcher_hears_of_a_start_and_an_end,
 )
 

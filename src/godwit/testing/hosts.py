@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
+from godwit.contract.disks import Blank, CreateDisk, FromImage, RemoveDisk, Seed, UseDatastores
 from godwit.contract.host import (
     ConsoleData,
     HandedOver,
@@ -16,6 +17,7 @@ from godwit.contract.host import (
     OutgoingReady,
     PrepareIncoming,
     PrepareOutgoing,
+    Relayed,
     Reserve,
     Settled,
     StartVm,
@@ -24,9 +26,11 @@ from godwit.contract.host import (
 )
 from godwit.core.errors import NotFound, Refused, Unresolved
 from godwit.core.migration import Event, EventKind
-from godwit.core.model import HostFacts, VmState, VmStatus
+from godwit.core.model import DatastoreFacts, Disk, HostFacts, VmState, VmStatus
 from godwit.core.ownership import OWNERS, Cue, Ownership, step
 from godwit.core.report import Announcement
+
+FREE_BYTES = 1 << 40
 
 
 @dataclass
@@ -57,6 +61,10 @@ class FakeHost:
     promised_mib: dict[str, int] = field(default_factory=dict)
     passes: int = 3
     listeners: set[asyncio.Queue[VmStatus]] = field(default_factory=set)
+    files: dict[str, CreateDisk] = field(default_factory=dict)
+    """By path; one dictionary for all hosts that share their datastores."""
+    added: tuple[DatastoreFacts, ...] = ()
+    """By the manager."""
 
     @property
     def name(self) -> str:
@@ -82,7 +90,8 @@ class FakeHost:
         promised = sum(mib for vm, mib in self.promised_mib.items() if vm not in self.vms)
         free = self.told.memory_mib - used - promised
         statuses = tuple(self._status(name) for name in self.vms)
-        return self.told.model_copy(update={"memory_free_mib": free, "vms": statuses})
+        seen = (*self.told.datastores, *self.added)
+        return self.told.model_copy(update={"memory_free_mib": free, "vms": statuses, "datastores": seen})
 
     async def watch(self, request: Nothing, /) -> AsyncIterator[VmStatus]:
         """First the status of each VM, then each change."""
@@ -120,6 +129,41 @@ class FakeHost:
         """Echoes."""
         async for message in request:
             yield ConsoleData(data=message.data)
+
+    async def use_datastores(self, request: UseDatastores, /) -> Nothing:
+        """Each one is there, unless its path says that it is absent."""
+        own = {each.name for each in self.told.datastores}
+        seen = [each for each in request.datastores if each.name not in own and not each.path.startswith("/absent")]
+        self.added = tuple(DatastoreFacts(**each.model_dump(), free_bytes=FREE_BYTES) for each in seen)
+        return Nothing()
+
+    async def create_disk(self, request: CreateDisk, /) -> Disk:
+        """Made once."""
+        datastore = self._datastore(request.datastore)
+        path = f"{datastore.path}/{request.vm}/{request.name}.{request.format}"
+        if path in self.files:
+            raise Refused(f"{path} is there already")
+        size_bytes = request.content.size_bytes if isinstance(request.content, Blank | FromImage) else None
+        disk = Disk(
+            name=request.name,
+            datastore=request.datastore,
+            path=path,
+            format=request.format,
+            size_bytes=size_bytes or 1 << 30,
+            read_only=isinstance(request.content, Seed),
+        )
+        if disk.size_bytes > datastore.free_bytes:
+            raise Refused(f"datastore {request.datastore} has {datastore.free_bytes} bytes free on {self.name}")
+        self.files[path] = request
+        return disk
+
+    async def remove_disk(self, request: RemoveDisk, /) -> Nothing:
+        """Gone."""
+        self._datastore(request.disk.datastore)
+        if request.vm in self.vms:
+            raise Refused(f"{request.vm} uses its disk {request.disk.name} on {self.name}")
+        self.files.pop(request.disk.path, None)
+        return Nothing()
 
     async def reserve(self, request: Reserve, /) -> Nothing:
         """Kept once."""
@@ -218,9 +262,19 @@ class FakeHost:
         self._forget(request.vm)
         return Settled(announcements=(Announcement(kind="announce-self", at_ms=0.0),), settled=True)
 
+    async def relayed(self, request: Order, /) -> Relayed:
+        """Nothing needed relaying, and the new place was learned at once."""
+        return Relayed(removed_at_unix_ms=0.0)
+
     def crash(self, vm: str) -> None:
         """Its QEMU ends by itself."""
         self._end(self._status(vm).model_copy(update={"exit_status": 139}), VmState.crashed)
+
+    def _datastore(self, name: str) -> DatastoreFacts:
+        for each in (*self.told.datastores, *self.added):
+            if each.name == name:
+                return each
+        raise NotFound(f"{self.name} does not see datastore {name!r}")
 
     async def _has_room(self, vm: str, memory_mib: int) -> None:
         free = (await self.facts(Nothing())).memory_free_mib + self.promised_mib.get(vm, 0)

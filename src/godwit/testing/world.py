@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from godwit.core.model import Accelerator, HostFacts, Image, Nic, Pinned, QemuFacts, VmSpec
+from godwit.core.model import Accelerator, DatastoreFacts, HostFacts, Image, Nic, Pinned, QemuFacts, VmSpec
 from godwit.testing.hosts import FakeHost
 
 SPEC = VmSpec(
@@ -29,7 +29,7 @@ def facts(host: str, *, memory_mib: int = 2048) -> HostFacts:
         memory_free_mib=memory_mib,
         cpus=2,
         networks=("lan",),
-        datastores=("default",),
+        datastores=(DatastoreFacts(name="default", path="/datastore", shared=True, free_bytes=1 << 40),),
         migration_address="192.0.2.1",
         peer_address="192.0.2.1:7411",
         qemu=QemuFacts(
@@ -51,6 +51,7 @@ class World:
     def __post_init__(self) -> None:
         self.source.peers["host-b"] = self.destination
         self.destination.peers["host-a"] = self.source
+        self.destination.files = self.source.files
 
     @property
     def runs_on(self) -> list[str]:

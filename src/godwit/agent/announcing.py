@@ -1,0 +1,79 @@
+"""Tells the network where a VM lives now, in every form that a switch or a router may want, until it was seen."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from contextlib import suppress
+from itertools import chain, repeat
+
+from godwit.agent.local import LocalVm, Plug
+from godwit.core.errors import GodwitError
+from godwit.core.model import Nic
+from godwit.core.report import Announcement
+from godwit.network import announce, frames
+from godwit.qemu import memory
+
+log = logging.getLogger("godwit.agent")
+
+AT_MS = (0, 50, 200, 450, 800, 2000, 5000)
+"""After RESUME; then every EVERY_MS."""
+EVERY_MS = 10_000
+LONGEST_MS = 300_000
+ROUNDS = 5
+"""Of QEMU's announce-self, which makes the guest's own driver announce: at 0, 50, 200, 450 and 800 ms."""
+
+
+class Announcer:
+    """Announces one VM that came."""
+
+    def __init__(self, vm: LocalVm) -> None:
+        self._vm = vm
+        self._task: asyncio.Task[None] | None = None
+        self.made: list[Announcement] = []
+        """`at_ms` is relative to RESUME."""
+        self.begun = asyncio.Event()
+
+    def begin(self, resumed_at: float) -> None:
+        """Announcing goes on by itself; `resumed_at` is the loop's time of RESUME."""
+        self._task = asyncio.create_task(self._announce(resumed_at), name=f"announce {self._vm.name}")
+
+    async def end(self) -> None:
+        """Nothing more is said."""
+        if self._task:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+
+    async def _announce(self, resumed_at: float) -> None:
+        loop = asyncio.get_running_loop()
+        previous = 0
+        for gap in chain((b - a for a, b in zip((0, *AT_MS), AT_MS, strict=False)), repeat(EVERY_MS)):
+            previous += gap
+            await asyncio.sleep(max(0.0, resumed_at + previous / 1000 - loop.time()))
+            try:
+                await self._round(resumed_at, first=not self.begun.is_set())
+            except GodwitError as error:
+                log.warning("could not announce %s: %s", self._vm.name, error)
+            self.begun.set()
+            if previous >= LONGEST_MS:
+                return
+
+    async def _round(self, resumed_at: float, *, first: bool) -> None:
+        at_ms = (asyncio.get_running_loop().time() - resumed_at) * 1000
+        for plug, nic in zip(self._vm.passport.plugs, self._vm.passport.spec.nics, strict=True):
+            kinds = _frames(plug, nic)
+            with suppress(GodwitError):
+                await announce.send(plug.tap, list(kinds.values()))
+                self.made += [Announcement(kind=kind, at_ms=at_ms) for kind in kinds]
+        if first:
+            await memory.announce(self._vm.machine.monitor, rounds=ROUNDS)
+            self.made.append(Announcement(kind="announce-self", at_ms=at_ms))
+
+
+def _frames(plug: Plug, nic: Nic) -> dict[str, bytes]:
+    kinds = {"rarp": frames.rarp(plug.mac)}
+    if nic.ip:
+        kinds["gratuitous-arp"] = frames.gratuitous_arp(plug.mac, nic.ip.ip)
+    if nic.ip6:
+        kinds["unsolicited-na"] = frames.unsolicited_na(plug.mac, nic.ip6.ip)
+    return kinds

@@ -1,0 +1,95 @@
+"""Throws the points at STOP: a thread of its own with a QMP connection of its own, which nothing else can delay."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import selectors
+import socket
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from godwit.core.errors import Failed, GodwitError
+from godwit.network.relay import Turned, Turnout
+
+_CONNECT_S = 5.0
+_CHUNK_BYTES = 65536
+
+
+class Pointsman(threading.Thread):
+    """Reads QEMU's second monitor and the captures; at STOP it turns every card's frames to the destination, and at
+    RESUME (a source that resumed) back.
+    """
+
+    def __init__(self, monitor: Path, turnouts: list[Turnout], told: Callable[[list[Turned]], None]) -> None:
+        super().__init__(name="pointsman", daemon=True)
+        self._turnouts = turnouts
+        self._told = told
+        self._loop = asyncio.get_running_loop()
+        self._qmp = _connected(monitor)
+        self._buffer = b""
+        self._wake, self._woken = socket.socketpair()
+        self.error: GodwitError | None = None
+
+    def run(self) -> None:
+        """Until `end`, or QEMU's end."""
+        with selectors.DefaultSelector() as selector:
+            selector.register(self._qmp, selectors.EVENT_READ, self._hear)
+            selector.register(self._woken, selectors.EVENT_READ, None)
+            for each in self._turnouts:
+                selector.register(each.capture, selectors.EVENT_READ, each.capture.read)
+            going_on = True
+            while going_on:
+                for key, _ in sorted(selector.select(), key=lambda ready: ready[0].fileobj is not self._qmp):
+                    going_on = key.data is not None and key.data() is not False
+                    if not going_on:
+                        break
+
+    def end(self) -> None:
+        """The thread is over."""
+        self._wake.send(b"x")
+        self.join()
+        for each in (self._qmp, self._wake, self._woken):
+            each.close()
+
+    def _hear(self) -> bool:
+        """False at the connection's end."""
+        data = self._qmp.recv(_CHUNK_BYTES)
+        *lines, self._buffer = (self._buffer + data).split(b"\n")
+        for line in lines:
+            if line.strip():
+                self._heed(json.loads(line))
+        return bool(data)
+
+    def _heed(self, message: dict[str, Any]) -> None:
+        try:
+            if message.get("event") == "STOP":
+                stamp = message["timestamp"]
+                stopped_at_ms = stamp["seconds"] * 1000 + stamp["microseconds"] / 1000
+                turned = [each.turn(stopped_at_ms) for each in self._turnouts]
+                self._loop.call_soon_threadsafe(self._told, turned)
+            elif message.get("event") == "RESUME":
+                for each in self._turnouts:
+                    each.turn_back()
+        except GodwitError as error:
+            self.error = error
+
+
+def _connected(monitor: Path) -> socket.socket:
+    """Greeted and negotiated; blocks for as long as QEMU's main loop takes, a millisecond."""
+    connection = socket.socket(socket.AF_UNIX)
+    connection.settimeout(_CONNECT_S)
+    try:
+        connection.connect(str(monitor))
+        lines = connection.makefile("rwb", buffering=0)
+        lines.readline()
+        lines.write(b'{"execute":"qmp_capabilities"}\n')
+        while b'"return"' not in lines.readline():
+            pass
+    except OSError as error:
+        connection.close()
+        raise Failed(f"QEMU's second monitor at {monitor} does not answer ({error}): who else uses it?") from error
+    connection.settimeout(None)
+    return connection

@@ -1,0 +1,65 @@
+"""What a host is asked to do with the files of VMs in datastores."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from godwit.core.model import Datastore, Disk, DiskFormat, Name, Value
+
+
+class Blank(Value):
+    """Nothing but zeros, which take no room yet."""
+
+    kind: Literal["blank"] = "blank"
+    size_bytes: int = Field(gt=0)
+
+
+class FromImage(Value):
+    """What a disk image holds, copied, or linked so that only what differs from it is kept."""
+
+    kind: Literal["image"] = "image"
+    path: str
+    size_bytes: int | None = Field(default=None, gt=0)
+    """Grown to that; none: as large as the image."""
+    link: bool = False
+
+
+class Seed(Value):
+    """A read-only volume labelled CIDATA with these files: what cloud-init's NoCloud looks for."""
+
+    kind: Literal["seed"] = "seed"
+    files: dict[str, str]
+
+
+class UefiVariables(Value):
+    """The variables that a new VM with UEFI starts with."""
+
+    kind: Literal["uefi"] = "uefi"
+
+
+Content = Annotated[Blank | FromImage | Seed | UefiVariables, Field(discriminator="kind")]
+
+
+class CreateDisk(Value):
+    """Make this disk of this VM; the host says where it lies."""
+
+    vm: Name
+    name: Name
+    datastore: Name
+    format: DiskFormat = DiskFormat.raw
+    content: Content
+
+
+class RemoveDisk(Value):
+    """This disk is no longer needed, nor is what it holds."""
+
+    vm: Name
+    disk: Disk
+
+
+class UseDatastores(Value):
+    """The datastores that the operator added, all of them."""
+
+    datastores: tuple[Datastore, ...]

@@ -1,0 +1,148 @@
+"""The points of a real bridge: what waits in the tap goes after the VM, in order, and nothing comes to it again."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from godwit.network.port import plug
+from godwit.network.relay import Turnout
+from godwit.network.ring import SACRIFICE, TapHandle, sacrifice
+
+from .conftest import Ear, Lan, forwards, frame, ip, silence
+
+pytestmark = pytest.mark.root
+
+VM = "52:54:00:00:00:01"
+FAR = "52:54:00:00:00:fa"
+BROADCAST = "ff:ff:ff:ff:ff:ff"
+
+
+class Points:
+    """A VM's tap, and a cable in the place of its tunnel, on one bridge."""
+
+    def __init__(self, lan: Lan) -> None:
+        self.lan = lan
+        tap, self.vm = lan.tap("gw-vm")
+        asyncio.run(plug(tap.name, "lan", muted=False))
+        ip("link add gv-vm type veth peer name other")
+        for interface in ("gv-vm", "other"):
+            silence(interface)
+            ip(f"link set {interface} up")
+        ip("link set gv-vm master lan")
+        ip("link set gv-vm type bridge_slave flood off mcast_flood off bcast_flood off learning off")
+        forwards("gv-vm")
+        self.beyond = lan.at("other")
+        self.vm.says(frame(VM, BROADCAST, "here I am"))
+        lan.far.hears(frame(VM, BROADCAST, "here I am"))
+        self.turnout = Turnout("gw-vm", "gv-vm", VM, TapHandle(os.getpid(), tap.fd))
+
+    def send(self, *texts: str) -> list[bytes]:
+        sent = [frame(FAR, VM, text) for text in texts]
+        for each in sent:
+            self.lan.far.says(each)
+        return sent
+
+    def beyond_heard(self, last: bytes) -> list[bytes]:
+        """What has come out of the tunnel for the VM, up to that frame."""
+        self.beyond.hears(last)
+        return [each for each in self.beyond.heard if each[:6] == last[:6]]
+
+
+@pytest.fixture
+def points(lan: Lan) -> Iterator[Points]:
+    points = Points(lan)
+    yield points
+    points.turnout.close()
+
+
+def now_ms() -> float:
+    return time.time() * 1000
+
+
+def test_what_waits_goes_first_and_what_comes_goes_after(points: Points) -> None:
+    waiting = points.send("1", "2", "3")
+    points.lan.at("gw-vm")
+    time_limit = now_ms() + 5000
+    points.turnout.capture.read()
+    while len(points.turnout.capture.before([], since_ms=0, most=9)) < 3:
+        points.turnout.capture.read()
+        assert now_ms() < time_limit
+
+    turned = points.turnout.turn(now_ms() + 60_000)
+    coming = points.send("4", "5")
+
+    assert points.beyond_heard(coming[-1]) == [*waiting, *coming]
+    assert (turned.frames_drained, turned.frames_replayed) == (3, 0)
+    assert points.vm.listen() == []
+
+
+def test_what_was_read_just_before_the_stop_is_sent_again_and_no_more(points: Points) -> None:
+    swallowed = points.send("1", "2", "3", "4")
+    points.vm.hears(swallowed[-1])
+
+    turned = points.turnout.turn(now_ms())
+    last = points.send("5")[0]
+
+    assert points.beyond_heard(last) == [*swallowed[-2:], last]
+    assert (turned.frames_drained, turned.frames_replayed) == (0, 2)
+
+
+def test_what_was_read_long_before_the_stop_is_not_sent_again(points: Points) -> None:
+    points.vm.hears(points.send("1")[0])
+
+    turned = points.turnout.turn(now_ms() + 60_000)
+
+    assert turned.frames_replayed == 0
+
+
+def test_broadcasts_come_along_until_the_vm_runs_there(points: Points) -> None:
+    points.turnout.turn(now_ms())
+    during = frame(FAR, BROADCAST, "who has")
+    points.lan.far.says(during)
+    points.beyond.hears(during)
+
+    points.turnout.hush()
+    points.lan.far.says(frame(FAR, BROADCAST, "late"))
+    last = points.send("after")[0]
+
+    points.beyond.hears(last)
+    assert frame(FAR, BROADCAST, "late") not in points.beyond.heard
+    assert points.vm.listen() == []
+
+
+def test_a_frame_of_the_vm_that_comes_back_moves_nothing(points: Points) -> None:
+    points.turnout.turn(now_ms())
+    points.lan.far.says(frame(VM, BROADCAST, "announcement"))
+    points.beyond.hears(frame(VM, BROADCAST, "announcement"))
+
+    last = points.send("still")[0]
+
+    points.beyond.hears(last)
+
+
+def test_turned_back_all_comes_to_the_tap_again(points: Points) -> None:
+    points.turnout.turn(now_ms() + 60_000)
+    points.turnout.turn_back()
+
+    again = points.send("again")[0]
+    points.vm.hears(again)
+    points.lan.far.says(frame(FAR, BROADCAST, "all"))
+    points.vm.hears(frame(FAR, BROADCAST, "all"))
+
+    assert again not in points.beyond.listen()
+
+
+def test_the_sacrifice_is_the_first_frame_in_the_tap(lan: Lan) -> None:
+    tap, ear = lan.tap("gw-new")
+    asyncio.run(plug(tap.name, "lan", muted=True))
+
+    sacrifice("gw-new")
+
+    ear.hears(SACRIFICE)
+    assert isinstance(ear, Ear)
+    assert ear.heard == [SACRIFICE]

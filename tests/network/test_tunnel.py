@@ -1,0 +1,118 @@
+"""A real VXLAN between two namespaces: what goes in at the source comes out in the tap, but not the VM's own frames."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import subprocess
+from collections.abc import Iterator
+
+import pytest
+
+from godwit.core.errors import Refused
+from godwit.network import tunnel
+from godwit.network.port import plug
+
+from .conftest import Ear, Lan, frame, ip, until
+
+pytestmark = pytest.mark.root
+
+VM = "52:54:00:12:34:56"
+FAR = "52:54:00:00:00:fa"
+HERE, THERE = "192.0.2.1", "192.0.2.2"
+MTU = 1600
+
+
+@pytest.fixture
+def elsewhere(lan: Lan) -> Iterator[str]:
+    """The process id of a namespace at the other end of a migration network."""
+    holder = subprocess.Popen(["unshare", "-n", "sleep", "60"])
+    try:
+        ours = os.readlink("/proc/thread-self/ns/net")
+        until(lambda: os.readlink(f"/proc/{holder.pid}/ns/net") != ours, "a namespace of its own")
+        ip(f"link add mig0 mtu {MTU} type veth peer name mig1 mtu {MTU} netns {holder.pid}")
+        ip(f"addr add {HERE}/24 dev mig0")
+        ip("link set mig0 up")
+        for words in (f"addr add {THERE}/24 dev mig1", "link set mig1 up", "link set lo up"):
+            subprocess.run(["nsenter", "-t", str(holder.pid), "-n", "ip", *words.split()], check=True)
+        yield str(holder.pid)
+    finally:
+        holder.kill()
+        holder.wait()
+
+
+def far_end(pid: str, vni: int) -> None:
+    """The source's end, made by hand in the other namespace."""
+    words = f"link add gv-far type vxlan id {vni} local {THERE} remote {HERE} dstport {tunnel.UDP_PORT} nolearning"
+    subprocess.run(["nsenter", "-t", pid, "-n", "ip", *words.split()], check=True)
+    subprocess.run(["nsenter", "-t", pid, "-n", "ip", "link", "set", "gv-far", "mtu", "1500", "up"], check=True)
+
+
+def send_there(pid: str, *frames: bytes) -> None:
+    """The frames enter the tunnel at the source."""
+    code = "import socket,sys\ns=socket.socket(socket.AF_PACKET,socket.SOCK_RAW,0)\ns.bind(('gv-far',0))\n"
+    code += "\n".join(f"s.send(bytes.fromhex('{each.hex()}'))" for each in frames)
+    subprocess.run(["nsenter", "-t", pid, "-n", "/usr/bin/python3", "-c", code], check=True)
+
+
+def destination(lan: Lan, vni: int) -> Ear:
+    tap, ear = lan.tap("gw-vm")
+    asyncio.run(plug(tap.name, "lan", muted=True))
+    asyncio.run(tunnel.open_destination_end("gi-vm", tap="gw-vm", mac=VM, vni=vni, ends=(HERE, THERE)))
+    return ear
+
+
+def test_frames_come_out_in_the_muted_tap_but_not_the_vms_own(lan: Lan, elsewhere: str) -> None:
+    vni = tunnel.tunnel_id("m1", 0)
+    ear = destination(lan, vni)
+    far_end(elsewhere, vni)
+    wanted = [frame(FAR, VM, "one"), frame(FAR, "ff:ff:ff:ff:ff:ff", "two"), frame(FAR, VM, "three")]
+    own = frame(VM, "ff:ff:ff:ff:ff:ff", "my own announcement")
+
+    send_there(elsewhere, wanted[0], own, *wanted[1:])
+
+    ear.hears(wanted[-1])
+    assert [each for each in ear.heard if each[12:14] == b"\x88\xb5"] == wanted
+    assert lan.far.listen() == []
+
+
+def test_what_was_poured_elsewhere_does_not_come_to_the_tap(lan: Lan, elsewhere: str) -> None:
+    vni = tunnel.tunnel_id("m1", 0)
+    ear = destination(lan, vni)
+    far_end(elsewhere, vni)
+    tap, other = lan.tap("gw-other")
+    asyncio.run(plug(tap.name, "lan", muted=True))
+
+    tunnel.pour_into("gi-vm", "gw-other")
+    send_there(elsewhere, frame(FAR, VM, "on"))
+
+    other.hears(frame(FAR, VM, "on"))
+    assert frame(FAR, VM, "on") not in ear.listen()
+
+
+def test_the_sources_end_neither_learns_nor_floods(lan: Lan, elsewhere: str) -> None:
+    asyncio.run(tunnel.open_source_end("gv-vm", bridge="lan", vni=5, local=HERE, remote=THERE))
+    lan.far.says(frame(FAR, "ff:ff:ff:ff:ff:ff", "to all"))
+    lan.far.says(frame(FAR, "52:54:00:00:00:99", "unknown"))
+
+    assert asyncio.run(tunnel.look("gv-vm")).sent == 0
+    asyncio.run(tunnel.close("gv-vm"))
+    asyncio.run(tunnel.close("gv-vm"))
+    assert "gv-vm" not in ip("-br link")
+
+
+def test_frames_that_do_not_fit_are_refused_before(lan: Lan, elsewhere: str) -> None:
+    ip("link set mig0 mtu 1500")
+    ip("link set lan mtu 1500")
+
+    with pytest.raises(Refused, match="raise that to 1550"):
+        asyncio.run(tunnel.open_source_end("gv-vm", bridge="lan", vni=5, local=HERE, remote=THERE))
+
+    assert "gv-vm" not in ip("-br link")
+
+
+def test_ids_differ_between_migrations_and_cards() -> None:
+    ids = {tunnel.tunnel_id(f"m{number}", card) for number in range(50) for card in range(3)}
+
+    assert len(ids) == 150
+    assert all(0 < each < 2**24 for each in ids)
