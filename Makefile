@@ -7,9 +7,9 @@ demo: ## Migrate a VM there and back while clients talk to it, and show that non
 	@tools/setup demo
 	@.venv/bin/godwit lab demo
 
-test: ## Run every test, those with real VMs too
+test: ## Run every test but the longest, those with real VMs too
 	@tools/setup test
-	@.venv/bin/pytest
+	@.venv/bin/pytest -m "not acceptance"
 
 acceptance: ## Run the acceptance tests only: godwit as users meet it
 	@tools/setup test

@@ -85,6 +85,19 @@ def test_what_there_is(site: Site) -> None:
     tell(site, story)
 
 
+def test_a_datastore_is_added_and_removed(site: Site) -> None:
+    async def story(client: httpx.AsyncClient) -> None:
+        body = {"name": "nfs", "path": "/mnt/nfs", "shared": True}
+        added = await client.post("/datastores", json=body)
+        assert (added.status_code, added.json()["hosts"]) == (201, ["host-a", "host-b"])
+        assert added.json() in (await client.get("/datastores")).json()
+        assert (await client.post("/datastores", json=body)).status_code == 409
+        assert (await client.delete("/datastores/nfs")).status_code == 204
+        assert (await client.get("/datastores/nfs")).status_code == 404
+
+    tell(site, story)
+
+
 def test_a_silent_host_is_shown_as_such(site: Site) -> None:
     async def story(client: httpx.AsyncClient) -> None:
         site.doors["host-b"].is_cut = True
@@ -150,7 +163,7 @@ def test_a_migration_is_cancelled(site: Site) -> None:
         ("POST", "/vms", {"name": "a", "colour": "red"}, 422, "invalid", "colour: Extra inputs are not permitted"),
         ("POST", "/vms", "{", 422, "invalid", "JSON decode error"),
         ("POST", "/vms/nil/stop?grace_s=x", None, 422, "invalid", "grace_s: "),
-        ("POST", "/vms", {"name": "a", "host": "host-a", "memory_mib": 9999}, 409, "refused", "no host has 9999 MiB"),
+        ("POST", "/vms", {"name": "a", "host": "host-a", "memory_mib": 9999}, 409, "refused", "needs 9999 MiB"),
         ("GET", "/vms/", None, 404, "not-found", "GET /vms/: Not Found"),
     ],
 )

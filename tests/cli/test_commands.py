@@ -52,6 +52,50 @@ def test_a_vm_through_its_life(godwit: Godwit) -> None:
     assert godwit("vm", "list") == "NAME  STATE  HOST  MEMORY  CPUS  IP\n"
 
 
+def test_disks_are_made_shown_and_removed_with_their_vm(godwit: Godwit) -> None:
+    godwit("vm", "create", "web-1", "--memory", "256MiB", "--disk", "data:64MiB", "--disk", "log:1GiB:default:qcow2")
+    assert godwit("disk", "list").splitlines() == [
+        "VM     NAME  SIZE        FORMAT  DATASTORE  PATH",
+        "web-1  data  64.0 MiB    raw     default    /datastore/web-1/data.raw",
+        "web-1  log   1024.0 MiB  qcow2   default    /datastore/web-1/log.qcow2",
+    ]
+    assert "disk 0:      data 64.0 MiB default /datastore/web-1/data.raw" in godwit("vm", "show", "web-1")
+    assert "disks:          2" in godwit("datastore", "show", "default")
+    godwit("vm", "stop", "web-1")
+    assert godwit("vm", "delete", "web-1").splitlines() == [
+        "web-1 is deleted",
+        "disk data (64.0 MiB) is removed: /datastore/web-1/data.raw",
+        "disk log (1024.0 MiB) is removed: /datastore/web-1/log.qcow2",
+    ]
+    assert "has 1048576.0 MiB" not in godwit("disk", "list")
+
+
+def test_a_datastore_comes_and_goes(godwit: Godwit) -> None:
+    assert godwit("datastore", "add", "nfs", "--path", "/mnt/nfs", "--shared") == "nfs is seen by host-a, host-b\n"
+    assert "nfs      directory  yes     1048576.0 MiB  0      host-a,host-b  /mnt/nfs" in godwit("datastore", "list")
+    assert "name 'N'" in godwit("datastore", "add", "N", "--path", "/mnt/nfs", status=2)
+    assert godwit("datastore", "remove", "nfs") == "nfs is no longer a datastore\n"
+    assert "there is no datastore 'nfs'" in godwit("datastore", "remove", "nfs", status=2)
+
+
+def test_a_vm_from_a_file(godwit: Godwit, tmp_path: Path) -> None:
+    file = tmp_path / "web.yaml"
+    file.write_text("name: web-1\nmemory_mib: 256\nstart: false\ndisks: [{name: data, size_bytes: 1048576}]\n")
+    assert godwit("vm", "create", "--file", str(file)) == "web-1 is made on host-b\n"
+    assert "leave out cpus, name" in godwit("vm", "create", "x", "--file", str(file), "--cpus", "2", status=2)
+    file.write_text("nmae: web-2\n")
+    assert f"{file}:1: name is missing" in godwit("vm", "create", "--file", str(file), status=2)
+    assert json.loads(godwit("vm", "schema"))["title"] == "VmRequest"
+
+
+def test_a_disk_image_is_asked_for_by_its_path(godwit: Godwit, live: Live, tmp_path: Path) -> None:
+    key = tmp_path / "key.pub"
+    key.write_text("ssh-ed25519 AAAA ada@home\n")
+    words = ("--image", "/images/a.qcow2", "--disk-size", "2GiB", "--ssh-key", str(key), "--network", "lan")
+    godwit("vm", "create", "web-1", *words)
+    assert list(live.site.world.source.files) == ["/datastore/web-1/root.raw", "/datastore/web-1/cloud-init.raw"]
+
+
 def test_json_is_what_the_api_answers(godwit: Godwit, live: Live) -> None:
     made = json.loads(godwit("vm", "create", "web-1", "--memory", "256MiB", "--network", "lan", "--json"))
     assert made["nics"][0]["ip"] == "10.90.0.100/24"
@@ -77,7 +121,7 @@ def test_what_there_is_for_people(godwit: Godwit, live: Live) -> None:
     assert "2048 MiB of 2048 MiB free" in godwit("host", "show", "host-a")
     assert "lan   10.90.0.100-10.90.0.102/24  host-a,host-b" in godwit("network", "list")
     assert "default  directory  yes" in godwit("datastore", "list")
-    assert "shared: yes" in godwit("datastore", "show", "default")
+    assert "shared:         yes" in godwit("datastore", "show", "default")
     assert "base" in godwit("image", "list")
     assert godwit("disk", "list").startswith("VM")
 

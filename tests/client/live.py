@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+import socket as socket_module
 import threading
 from collections.abc import Coroutine, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
+from fastapi import FastAPI
 from tests.manager.site import Site
 
 from godwit.api import serve
-from godwit.api.app import build
+from godwit.api.app import build, guarded
+from godwit.api.audit import AuditLog
+from godwit.api.callers import by_token, by_uid
+from godwit.core.config import Listen
 from godwit.manager.manager import Manager
 from godwit.telemetry.metrics import CONTENT_TYPE, Metrics
 
@@ -22,14 +27,17 @@ T = TypeVar("T")
 class Live:
     """The thread's end of it."""
 
-    def __init__(self, site: Site, socket: Path) -> None:
+    def __init__(self, site: Site, socket: Path, listen: Listen | None = None) -> None:
+        self.listen = listen
+        self.port = 0
+        self.audit = AuditLog(socket.with_name("audit.jsonl"))
         self.site = site
         self.socket = socket
         self.manager: Manager
         self._loop = asyncio.new_event_loop()
         self._is_up = threading.Event()
         self._stop = asyncio.Event()
-        self._server: serve.Server
+        self._servers: list[serve.Server] = []
         self._thread = threading.Thread(target=self._run)
 
     def start(self) -> None:
@@ -51,8 +59,9 @@ class Live:
         """Every client loses its connection; the server goes on."""
 
         async def close() -> None:
-            for connection in list(self._server.server_state.connections):
-                connection.transport.abort()
+            for server in self._servers:
+                for connection in list(server.server_state.connections):
+                    connection.transport.abort()
 
         self.do(close())
 
@@ -79,15 +88,27 @@ class Live:
 
     async def _serve(self) -> None:
         metrics = Metrics()
-        listener = serve.listen(self.socket)
         async with self.site.manager(metrics.observe) as self.manager:
-            self._server = serve.server(build(self.manager, lambda: (metrics.text(), CONTENT_TYPE)))
-            serving = asyncio.create_task(self._server.serve(sockets=[listener]))
+            app = build(self.manager, lambda: (metrics.text(), CONTENT_TYPE), self.audit)
+            doors = list(self._doors(app))
+            self._servers = [server for server, _ in doors]
+            serving = [asyncio.create_task(server.serve(sockets=[listener])) for server, listener in doors]
             self._is_up.set()
             await self._stop.wait()
-        self._server.should_exit = True
-        await serving
-        listener.close()
+        for server in self._servers:
+            server.should_exit = True
+        await asyncio.gather(*serving)
+        for _, listener in doors:
+            listener.close()
+
+    def _doors(self, app: FastAPI) -> Iterator[tuple[serve.Server, socket_module.socket]]:
+        store, log = self.site.store, self.audit
+        yield serve.server(guarded(app, who=by_uid, store=store, log=log)), serve.listen(self.socket)
+        if self.listen:
+            who = by_token(self.site.config.tokens)
+            listener = serve.listen_tcp(self.listen.address)
+            self.port = listener.getsockname()[1]
+            yield serve.server(guarded(app, who=who, store=store, log=log), serve.tls_context(self.listen)), listener
 
 
 async def _of(act: Any, *words: Any) -> Any:
@@ -95,9 +116,9 @@ async def _of(act: Any, *words: Any) -> Any:
 
 
 @contextmanager
-def living(site: Site, socket: Path) -> Iterator[Live]:
+def living(site: Site, socket: Path, listen: Listen | None = None) -> Iterator[Live]:
     """It answers as long as this holds."""
-    live = Live(site, socket)
+    live = Live(site, socket, listen)
     live.start()
     try:
         yield live

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
+from godwit.cli.spec import schema
 from godwit.core.phase import DEADLINES_S, diagram
 
 DOCS = Path(__file__).parents[2] / "docs"
@@ -13,6 +15,12 @@ def test_the_diagram_of_phases_is_that_of_the_table() -> None:
     text = (DOCS / "phases.md").read_text()
 
     assert diagram() in text, "run `python -m godwit.core.phase` and paste its diagram into docs/phases.md"
+
+
+def test_the_schema_of_vm_files_is_that_of_the_api() -> None:
+    published = json.loads((DOCS / "vm.schema.json").read_text())
+
+    assert published == schema(), "run `godwit vm schema >docs/vm.schema.json`"
 
 
 def test_the_deadlines_are_those_of_the_table() -> None:

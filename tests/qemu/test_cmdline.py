@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from godwit.core.errors import Invalid
-from godwit.core.model import Accelerator, Disk, Image, Nic, Pinned, VmSpec
+from godwit.core.model import Accelerator, Disk, DiskFormat, Firmware, Image, Nic, Pinned, VmSpec
 from godwit.qemu.cmdline import MAX_DISKS, MAX_NICS, Launch, argv
 
 SPEC = VmSpec(
@@ -82,6 +82,36 @@ def test_disks_bypass_the_page_cache_and_are_locked() -> None:
         "locking": "on",
         "cache": {"direct": True},
     }
+
+
+def test_a_read_only_disk_is_read_only_at_every_layer() -> None:
+    seed = SPEC.disks[0].model_copy(update={"read_only": True})
+    (node,) = map(
+        json.loads, values(argv(replace(LAUNCH, spec=SPEC.model_copy(update={"disks": (seed,)}))), "-blockdev")
+    )
+
+    assert node["read-only"] is node["file"]["read-only"] is True
+
+
+def test_without_a_kernel_the_first_disk_boots() -> None:
+    disks = (SPEC.disks[0].model_copy(update={"format": DiskFormat.qcow2}), SPEC.disks[0])
+    image = replace(LAUNCH, spec=SPEC.model_copy(update={"image": Image(name="/a.qcow2"), "disks": disks}))
+
+    assert "-kernel" not in argv(image)
+    assert [devices(image)[name].get("bootindex") for name in ("block0", "block1")] == [1, None]
+    assert [json.loads(each)["driver"] for each in values(argv(image), "-blockdev")] == ["qcow2", "raw"]
+    assert "bootindex" not in devices(LAUNCH)["block0"]
+
+
+def test_uefi_is_two_flash_chips_of_which_one_is_written() -> None:
+    firmware = Firmware(variables=SPEC.disks[0].model_copy(update={"path": "/disks/variables.raw"}))
+    uefi = replace(LAUNCH, spec=SPEC.model_copy(update={"firmware": firmware, "disks": ()}), uefi_code="/ovmf/code.fd")
+    code, variables = map(json.loads, values(argv(uefi), "-blockdev"))
+
+    assert values(argv(uefi), "-machine")[0].endswith(",pflash0=uefi-code,pflash1=uefi-variables")
+    assert (code["file"]["filename"], code["read-only"]) == ("/ovmf/code.fd", True)
+    assert (variables["file"]["filename"], variables["file"]["locking"]) == ("/disks/variables.raw", "on")
+    assert "read-only" not in variables
 
 
 def test_two_monitors_and_no_way_to_start_programs() -> None:

@@ -13,7 +13,7 @@ import pytest
 from godwit.contract.store import Change, MigrationRecord, Store, VmRecord
 from godwit.core.errors import Broken, Refused
 from godwit.core.migration import Event, EventKind, Migration, MigrationRequest
-from godwit.core.model import Accelerator, Image, Pinned, VmSpec, VmState
+from godwit.core.model import Accelerator, Datastore, Image, Pinned, VmSpec, VmState
 from godwit.core.phase import Phase
 from godwit.store.memory import MemoryStore
 from godwit.store.sqlite import SCHEMA_VERSION, open_store
@@ -84,6 +84,31 @@ async def test_a_forgotten_vm_is_no_more(opened: Opener) -> None:
         await store.apply(Change(vms=(vm("a"), vm("b"))))
         await store.apply(Change(forgotten=("a", "never-there")))
         assert await store.vms() == [vm("b")]
+
+
+async def test_added_datastores_are_read_by_name_until_they_are_forgotten(opened: Opener) -> None:
+    one, two = (Datastore(name=name, path=f"/{name}", shared=True) for name in ("a", "b"))
+    async with opened() as store:
+        await store.apply(Change(datastores=(two, one)))
+        await store.apply(Change(datastores=(one.model_copy(update={"shared": False}),)))
+        assert await store.datastores() == [one.model_copy(update={"shared": False}), two]
+        await store.apply(Change(forgotten_datastores=("a", "never-there")))
+        assert await store.datastores() == [two]
+
+
+async def test_a_file_of_the_first_schema_is_brought_forward(tmp_path: Path) -> None:
+    store = await open_store(tmp_path / "store.sqlite")
+    await store.apply(Change(vms=(vm(),)))
+    await store.close()
+    with sqlite3.connect(tmp_path / "store.sqlite") as connection:
+        for (table,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'").fetchall():
+            if table not in {"vms", "migrations", "events", "counters"}:
+                connection.execute(f"DROP TABLE {table}")
+        connection.execute("PRAGMA user_version = 1")
+    connection.close()
+    store = await open_store(tmp_path / "store.sqlite")
+    assert (await store.vms(), await store.datastores()) == ([vm()], [])
+    await store.close()
 
 
 async def test_events_are_read_in_order_after_a_number_and_of_one_migration(opened: Opener) -> None:

@@ -1,11 +1,11 @@
-"""/networks, /datastores, /disks, /images: what the configuration and the VMs name."""
+"""/networks, /datastores, /disks, /images: what VMs are made of."""
 
 from __future__ import annotations
 
 from fastapi import APIRouter
 
 from godwit.api.access import TheManager
-from godwit.core.model import Image
+from godwit.core.model import Datastore, Image
 from godwit.core.resources import DatastoreView, DiskView, NetworkView
 
 router = APIRouter(tags=["inventory"])
@@ -19,20 +19,34 @@ async def list_networks(manager: TheManager) -> list[NetworkView]:
 
 @router.get("/datastores")
 async def list_datastores(manager: TheManager) -> list[DatastoreView]:
-    """All datastores."""
-    return manager.datastores()
+    """All datastores, and what is free there now."""
+    await manager.fleet.look()
+    return manager.inventory.datastores.views()
+
+
+@router.post("/datastores", status_code=201)
+async def add_datastore(datastore: Datastore, manager: TheManager) -> DatastoreView:
+    """VMs can have disks there."""
+    return await manager.inventory.datastores.add(datastore)
 
 
 @router.get("/datastores/{name}")
 async def show_datastore(name: str, manager: TheManager) -> DatastoreView:
-    """That datastore."""
-    return manager.datastore(name)
+    """That datastore, and what is free there now."""
+    await manager.fleet.look()
+    return manager.inventory.datastores.view(name)
+
+
+@router.delete("/datastores/{name}", status_code=204)
+async def remove_datastore(name: str, manager: TheManager) -> None:
+    """It is no longer known; its files stay."""
+    await manager.inventory.datastores.remove(name)
 
 
 @router.get("/disks")
 async def list_disks(manager: TheManager) -> list[DiskView]:
     """All disks of all VMs."""
-    return manager.disks()
+    return manager.inventory.disks()
 
 
 @router.get("/images")

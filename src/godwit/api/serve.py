@@ -1,23 +1,30 @@
-"""Serves the REST API on a unix socket that only its owner may use."""
+"""Serves the REST API: on a unix socket that only its owner may use, and over TCP with TLS."""
 
 from __future__ import annotations
 
+import asyncio
 import errno
 import socket
+import ssl
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import uvicorn
-from fastapi import FastAPI
+from starlette.types import ASGIApp
+from uvicorn.protocols.http.h11_impl import H11Protocol
 
-from godwit.core.errors import Refused
+from godwit.api.callers import UID, peer_uid
+from godwit.core.config import Listen
+from godwit.core.errors import Invalid, Refused
 
 MAX_PATH_BYTES = 107
 """Of a unix socket (unix(7))."""
 
 GRACE_S = 3
 """How long open requests may take when the server ends."""
+
+BACKLOG = 128
 
 
 def listen(path: Path) -> socket.socket:
@@ -32,7 +39,7 @@ def listen(path: Path) -> socket.socket:
         path.unlink(missing_ok=True)
         listener.bind(str(path))
         path.chmod(0o600)  # nobody can connect before `listen`
-        listener.listen(128)
+        listener.listen(BACKLOG)
     except OSError as error:
         listener.close()
         raise Refused(f"{path} cannot be made: {error.strerror}; choose another place", "socket") from error
@@ -40,6 +47,39 @@ def listen(path: Path) -> socket.socket:
         listener.close()
         raise
     return listener
+
+
+def listen_tcp(address: str) -> socket.socket:
+    """A socket at that `address:port`; `Refused` says why there is none."""
+    host, _, port = address.rpartition(":")
+    family = socket.AF_INET6 if host.startswith("[") else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind((host.strip("[]"), int(port)))
+        listener.listen(BACKLOG)
+    except (OSError, OverflowError) as error:
+        listener.close()
+        raise Refused(
+            f"cannot listen on {address} ({getattr(error, 'strerror', None) or error}): `ss -ltnp sport = :{port}` "
+            "names who has the port and `ip address` this host's addresses; change address under [listen]",
+            "listen",
+        ) from error
+    return listener
+
+
+def tls_context(config: Listen) -> ssl.SSLContext:
+    """What the TCP side proves itself with; `Invalid` names the file that will not do."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    try:
+        context.load_cert_chain(config.certificate, config.key)
+    except (OSError, ssl.SSLError) as error:
+        raise Invalid(
+            f"{config.certificate} and {config.key} are no certificate and its key ({error}): make them with "
+            "`godwit pki issue manager --address ADDRESS`, and name them under [listen]",
+            "certificate",
+        ) from error
+    return context
 
 
 class Server(uvicorn.Server):
@@ -51,17 +91,27 @@ class Server(uvicorn.Server):
         yield
 
 
-def server(app: FastAPI) -> Server:
-    """A server of that app."""
+def server(app: ASGIApp, tls: ssl.SSLContext | None = None) -> Server:
+    """A server of that app: over TLS, or on a unix socket, where each request's state has the caller's user id."""
     config = uvicorn.Config(
         app,
         lifespan="off",
         log_config=None,
         access_log=False,
+        http=H11Protocol if tls else _LocalProtocol,
         ws="websockets-sansio",
         timeout_graceful_shutdown=GRACE_S,
+        ssl_context_factory=(lambda *_: tls) if tls else None,
     )
     return Server(config)
+
+
+class _LocalProtocol(H11Protocol):
+    """Asks the kernel who is at the other end."""
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        self.app_state = self.app_state | {UID: peer_uid(transport.get_extra_info("socket"))}
+        super().connection_made(transport)
 
 
 def _is_answered(path: Path) -> bool:

@@ -44,5 +44,5 @@ async def stop_vm(name: str, manager: TheManager, grace_s: Annotated[float, Quer
 
 @router.delete("/{name}", status_code=204)
 async def delete_vm(name: str, manager: TheManager) -> None:
-    """It is forgotten."""
+    """It is forgotten, and its disks are removed."""
     await manager.inventory.delete(name)

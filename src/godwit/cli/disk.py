@@ -23,5 +23,5 @@ def list_disks(json: JsonOption = False, manager: ManagerOption = None) -> None:
     if json:
         print_json(disks)
         return
-    rows = [(each.vm, each.name, format_mib(each.size_bytes), each.datastore, each.path) for each in disks]
-    print_table(("VM", "NAME", "SIZE", "DATASTORE", "PATH"), rows)
+    rows = [(each.vm, each.name, format_mib(each.size_bytes), each.format, each.datastore, each.path) for each in disks]
+    print_table(("VM", "NAME", "SIZE", "FORMAT", "DATASTORE", "PATH"), rows)

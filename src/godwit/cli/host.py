@@ -42,7 +42,7 @@ def show_host(name: HostName, json: JsonOption = False, manager: ManagerOption =
                 ("memory", f"{facts.memory_free_mib} MiB of {facts.memory_mib} MiB free"),
                 ("cpus", facts.cpus),
                 ("networks", facts.networks),
-                ("datastores", facts.datastores),
+                ("datastores", [each.name for each in facts.datastores]),
                 ("vms", [f"{vm.name} ({vm.state})" for vm in facts.vms]),
                 ("migration address", facts.migration_address),
                 ("agent", f"{facts.agent_version}, process {facts.agent_pid}"),

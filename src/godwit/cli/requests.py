@@ -2,25 +2,112 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, TypeVar
 
 from pydantic import ValidationError
 
-from godwit.cli.units import parse_bytes_per_s, parse_mib, parse_ms, parse_s
+from godwit.cli.units import parse_bytes_per_s, parse_mib, parse_ms, parse_s, parse_size_bytes
 from godwit.core.errors import Invalid
 from godwit.core.migration import MigrationRequest
-from godwit.core.resources import NicRequest, VmRequest
+from godwit.core.model import Datastore, DiskFormat
+from godwit.core.resources import VmRequest
 
 T = TypeVar("T")
 
 
-def vm_request(words: Mapping[str, Any], *, memory: str, networks: Sequence[str], ip: str | None) -> VmRequest:
+@dataclass(frozen=True, kw_only=True)
+class ImageWords:
+    """What the command line says of a disk image and of the guest in it."""
+
+    image: str
+    size: str | None
+    datastore: str | None
+    link: bool
+    cloud_init: bool
+    user: str | None
+    ssh_keys: Sequence[Path]
+    gateways: Sequence[str]
+    name_servers: Sequence[str]
+
+
+def vm_request(
+    words: dict[str, Any], *, memory: str, networks: Sequence[str], disks: Sequence[str], image: ImageWords
+) -> VmRequest:
     """A VM to make; `Invalid` says which word is wrong."""
-    if ip and not networks:
-        raise Invalid("--ip needs a network card: name its network with --network")
-    nics = _made(lambda: [NicRequest(network=name, ip=None if n else ip) for n, name in enumerate(networks)])
-    return _made(lambda: VmRequest(**words, memory_mib=parse_mib(memory), nics=tuple(nics)))
+    nics = [_nic(each) for each in networks]
+    if ip := words.pop("ip"):
+        if not nics:
+            raise Invalid("--ip needs a network card: name its network with --network")
+        if "ip" in nics[0]:
+            raise Invalid("--ip and --network NAME=CIDR both name an address of the first card: leave one out")
+        nics[0]["ip"] = ip
+    more = {"memory_mib": parse_mib(memory), "nics": nics, "disks": [_disk(each) for each in disks]}
+    return _made(lambda: VmRequest.model_validate({**words, **more, **_from_image(image)}))
+
+
+def _nic(text: str) -> dict[str, str]:
+    """`lan`, `lan=10.90.0.60/24` or `lan=10.90.0.60/24,fd00::60/64`."""
+    network, _, addresses = text.partition("=")
+    found = {"ip6" if ":" in each else "ip": each for each in addresses.split(",") if each}
+    if len(found) < len([each for each in addresses.split(",") if each]):
+        raise Invalid(f"{text!r} names two addresses of one kind: a card has one IPv4 and one IPv6 address")
+    return {"network": network, **found}
+
+
+def _disk(text: str) -> dict[str, Any]:
+    """`NAME:SIZE[:DATASTORE][:FORMAT]`."""
+    name, size, *more = text.split(":") if ":" in text else (text, "")
+    kinds = ["format" if each in set(DiskFormat) else "datastore" for each in more]
+    if not size or len(kinds) > len(set(kinds)):
+        raise Invalid(f"{text!r} is no disk: write NAME:SIZE[:DATASTORE][:FORMAT], such as data:10GiB or data:1GiB:nfs")
+    return {"name": name, "size_bytes": parse_size_bytes(size), **dict(zip(kinds, more, strict=True))}
+
+
+def _from_image(words: ImageWords) -> dict[str, Any]:
+    """A path is a disk image, another word the name of an image."""
+    path = words.image if "/" not in words.image else str(Path(words.image).expanduser().absolute())
+    root = _said(
+        size_bytes=parse_size_bytes(words.size) if words.size else None,
+        datastore=words.datastore,
+        link=words.link,
+    )
+    told = _said(
+        user=words.user,
+        ssh_keys=[_public_key(each) for each in words.ssh_keys],
+        gateways=words.gateways,
+        name_servers=words.name_servers,
+    )
+    if told and not words.cloud_init:
+        raise Invalid("--no-cloud-init leaves nobody to tell of users, keys, gateways or name servers: leave one out")
+    wants_cloud_init = bool(told) or ("/" in path and words.cloud_init)
+    return {
+        "image": path,
+        **({"root_disk": root} if root else {}),
+        **({"cloud_init": told} if wants_cloud_init else {}),
+    }
+
+
+def _said(**words: object) -> dict[str, object]:
+    """Those that were said at all."""
+    return {key: value for key, value in words.items() if value}
+
+
+def _public_key(path: Path) -> str:
+    try:
+        text = path.expanduser().read_text()
+    except (OSError, UnicodeDecodeError) as error:
+        raise Invalid(f"the SSH key {path} cannot be read: {getattr(error, 'strerror', 'it is no text')}") from error
+    if "PRIVATE KEY" in text:
+        raise Invalid(f"{path} is a private key, which no guest may have: name its public half, {path}.pub")
+    return text.strip()
+
+
+def datastore_request(name: str, path: str, *, shared: bool) -> Datastore:
+    """A datastore to add; `Invalid` says which word is wrong."""
+    return _made(lambda: Datastore(name=name, path=path, shared=shared))
 
 
 def migration_requests(

@@ -17,7 +17,9 @@ if TYPE_CHECKING:
 JsonOption = Annotated[bool, typer.Option("--json", help="Print what the REST API answers.")]
 ManagerOption = Annotated[
     str | None,
-    typer.Option("--manager", metavar="SOCKET", help="The manager's socket.", envvar="GODWIT_MANAGER"),
+    typer.Option(
+        "--manager", metavar="SOCKET|URL", help="The manager's socket or https://HOST:PORT.", envvar="GODWIT_MANAGER"
+    ),
 ]
 
 
@@ -25,9 +27,9 @@ ManagerOption = Annotated[
 def connected(manager: str | None) -> Iterator[Client]:
     """A client of the manager that this command means."""
     from godwit.client.client import Client
-    from godwit.client.locate import manager_socket
+    from godwit.client.locate import manager_place
 
-    with Client(manager_socket(manager)) as client:
+    with Client(manager_place(manager)) as client:
         yield client
 
 

@@ -43,6 +43,14 @@ def parse_mib(text: str) -> int:
     return int(amount) // MIB
 
 
+def parse_size_bytes(text: str) -> int:
+    """`10GiB` as bytes; only whole MiB, as disks are made."""
+    amount = _parse(text, _BYTES, "a size", "10GiB")
+    if amount % MIB or not amount:
+        raise Invalid(f"{text!r} is not a whole number of MiB: write it like 512MiB or 10GiB")
+    return int(amount)
+
+
 def parse_bytes_per_s(text: str) -> int:
     """`1gbit` (per second, decimal, as networks count) or `100MiB/s` as bytes per second, at least 1."""
     return _whole(_parse(text, _BYTES_PER_S, "a rate", "1gbit"), text, "8kbit")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -18,24 +19,70 @@ VmName = Annotated[str, typer.Argument(metavar="NAME")]
 
 @app.command("create")
 def create_vm(
-    name: VmName,
-    image: Annotated[str, typer.Option(help="What it boots.")] = "base",
+    context: typer.Context,
+    name: Annotated[str | None, typer.Argument(metavar="NAME")] = None,
+    file: Annotated[Path | None, typer.Option(help="All of it, in YAML: see `godwit vm schema`.")] = None,
+    image: Annotated[str, typer.Option(help="What it boots: an image's name, or a disk image's path.")] = "base",
     memory: Annotated[str, typer.Option(help="Such as 512MiB or 2GiB.")] = "512MiB",
     cpus: Annotated[int, typer.Option(help="How many virtual CPUs.")] = 1,
-    network: Annotated[list[str] | None, typer.Option(help="One network card each.")] = None,
+    cpu_model: Annotated[str | None, typer.Option(help="Such as Nehalem; none: the best that all hosts have.")] = None,
+    network: Annotated[
+        list[str] | None, typer.Option(metavar="NAME[=CIDR]", help="A network card; may be repeated.")
+    ] = None,
     ip: Annotated[str | None, typer.Option(metavar="CIDR", help="Of the first card; none: from the pool.")] = None,
+    disk: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME:SIZE[:DATASTORE][:FORMAT]", help="An empty disk, raw or qcow2; may be repeated."),
+    ] = None,
+    firmware: Annotated[str, typer.Option(help="bios or uefi; only with a disk image.")] = "bios",
+    disk_size: Annotated[str | None, typer.Option(help="What the disk image's copy is grown to.")] = None,
+    datastore: Annotated[str | None, typer.Option(help="Where the disk image's copy lies.")] = None,
+    link: Annotated[bool, typer.Option("--link", help="Keep only what differs from the disk image.")] = False,
+    cloud_init: Annotated[bool, typer.Option(help="Tell cloud-init in the disk image's guest who it is.")] = True,
+    user: Annotated[str | None, typer.Option(help="Who may log in there; none: godwit.")] = None,
+    ssh_key: Annotated[
+        list[Path] | None, typer.Option(metavar="FILE", help="A public key to log in with; may be repeated.")
+    ] = None,
+    gateway: Annotated[list[str] | None, typer.Option(help="Of the guest; may be repeated.")] = None,
+    name_server: Annotated[list[str] | None, typer.Option(help="Of the guest; may be repeated.")] = None,
     host: Annotated[str | None, typer.Option(help="Where it starts; none: where most memory is free.")] = None,
     json: JsonOption = False,
     manager: ManagerOption = None,
 ) -> None:
     """Make a VM and start it."""
-    from godwit.cli.requests import vm_request
+    from godwit.cli.requests import ImageWords, vm_request
+    from godwit.cli.spec import read_spec
 
-    words = {"name": name, "image": image, "cpus": cpus, "host": host}
-    request = vm_request(words, memory=memory, networks=network or [], ip=ip)
+    if file:
+        _refuse_more_words(context)
+        request = read_spec(file)
+    else:
+        told = {"name": name, "cpus": cpus, "cpu_model": cpu_model, "firmware": firmware, "host": host, "ip": ip}
+        words = ImageWords(
+            image=image,
+            size=disk_size,
+            datastore=datastore,
+            link=link,
+            cloud_init=cloud_init,
+            user=user,
+            ssh_keys=ssh_key or [],
+            gateways=gateway or [],
+            name_servers=name_server or [],
+        )
+        request = vm_request(told, memory=memory, networks=network or [], disks=disk or [], image=words)
     with connected(manager) as client:
         vm = client.create_vm(request)
-    _told(vm, json, f"{vm.name} runs on {vm.host}" + _addresses(vm))
+    _told(vm, json, f"{vm.name} {'runs on' if request.start else 'is made on'} {vm.host}" + _addresses(vm))
+
+
+@app.command("schema")
+def print_schema() -> None:
+    """What a file for `vm create --file` may hold, as JSON Schema."""
+    from json import dumps
+
+    from godwit.cli.spec import schema
+
+    print(dumps(schema(), indent=2))
 
 
 @app.command("start")
@@ -77,6 +124,8 @@ def list_vms(json: JsonOption = False, manager: ManagerOption = None) -> None:
 @app.command("show")
 def show_vm(name: VmName, json: JsonOption = False, manager: ManagerOption = None) -> None:
     """One VM."""
+    from godwit.cli.units import format_mib
+
     with connected(manager) as client:
         vm = client.vm(name)
     if json:
@@ -84,15 +133,24 @@ def show_vm(name: VmName, json: JsonOption = False, manager: ManagerOption = Non
         return
     nics = [f"{nic.network} {nic.mac} {nic.ip or '-'} {nic.ip6 or ''}".rstrip() for nic in vm.nics]
     told = vm.model_dump(exclude={"nics", "disks"}, exclude_none=True)
-    print_pairs([*told.items(), *((f"nic {number}", nic) for number, nic in enumerate(nics))])
+    disks = [f"{each.name} {format_mib(each.size_bytes)} {each.datastore} {each.path}" for each in vm.disks]
+    numbered = [
+        (f"{kind} {n}", text) for kind, texts in (("nic", nics), ("disk", disks)) for n, text in enumerate(texts)
+    ]
+    print_pairs([*told.items(), *numbered])
 
 
 @app.command("delete")
 def delete_vm(name: VmName, manager: ManagerOption = None) -> None:
-    """Forget a VM that is stopped."""
+    """Forget a VM that is stopped, and remove its disks."""
+    from godwit.cli.units import format_mib
+
     with connected(manager) as client:
+        disks = [disk for disk in client.disks() if disk.vm == name]
         client.delete_vm(name)
     print(f"{name} is deleted")
+    for disk in disks:
+        print(f"disk {disk.name} ({format_mib(disk.size_bytes)}) is removed: {disk.path}")
 
 
 @app.command("console")
@@ -103,6 +161,17 @@ def open_console(name: VmName, manager: ManagerOption = None) -> None:
     with connected(manager) as client, client.console(name) as console:
         join(console, greeting=f"this is the console of {name}: leave it with Ctrl-]")
     warn(f"\nleft the console of {name}")
+
+
+def _refuse_more_words(context: typer.Context) -> None:
+    from godwit.core.errors import Invalid
+
+    own = {"file", "json", "manager"}
+    given = [
+        name for name in context.params if name not in own and str(context.get_parameter_source(name)).endswith("LINE")
+    ]
+    if given:
+        raise Invalid(f"with --file all is said in the file: leave out {', '.join(given)}")
 
 
 def _told(vm: VmView, json: bool, text: str) -> None:

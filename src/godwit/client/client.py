@@ -6,7 +6,6 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from functools import partial
-from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import quote as _quote
@@ -15,11 +14,13 @@ import httpx
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from godwit.client.console import Console, open_console
+from godwit.client.place import Place, http_client, unreachable
 from godwit.core.errors import Failed, GodwitError, Unreachable, from_kind
 from godwit.core.migration import Event, EventKind, Migration, MigrationRequest
-from godwit.core.model import Image
+from godwit.core.model import Datastore, Image
 from godwit.core.phase import Phase
 from godwit.core.resources import (
+    AuditEntry,
     DatastoreView,
     DiskView,
     HostState,
@@ -36,6 +37,8 @@ T = TypeVar("T")
 
 quote = partial(_quote, safe="")
 
+COPY_S = 3700.0
+"""How long making a VM may take, whose disk image may be large."""
 ANSWER_S = 180.0
 """How long an order may take: starting a VM may rightly take a host two minutes."""
 RESUME_TRIES = 20
@@ -43,14 +46,12 @@ RESUME_PAUSE_S = 0.5
 
 
 class Client:
-    """One manager, spoken to over its unix socket."""
+    """One manager, spoken to over its unix socket (a path), or over TCP (a `Remote`)."""
 
-    def __init__(self, socket: Path, *, pause: Callable[[float], None] = time.sleep) -> None:
-        self._socket = socket
+    def __init__(self, place: Place, *, pause: Callable[[float], None] = time.sleep) -> None:
+        self._place = place
         self._pause = pause
-        # http2, proxies and certificates have no place on a unix socket
-        transport = httpx.HTTPTransport(uds=str(socket), verify=False, trust_env=False)
-        self._http = httpx.Client(transport=transport, base_url="http://manager", timeout=ANSWER_S, trust_env=False)
+        self._http = http_client(place, timeout_s=ANSWER_S)
 
     def __enter__(self) -> Client:
         return self
@@ -84,6 +85,14 @@ class Client:
         """That datastore."""
         return self._ask("GET", f"/datastores/{quote(name)}", DatastoreView)
 
+    def add_datastore(self, datastore: Datastore) -> DatastoreView:
+        """VMs can have disks there."""
+        return self._ask("POST", "/datastores", DatastoreView, body=datastore)
+
+    def remove_datastore(self, name: str) -> None:
+        """It is no longer known; its files stay."""
+        self._send("DELETE", f"/datastores/{quote(name)}")
+
     def disks(self) -> list[DiskView]:
         """All disks of all VMs."""
         return self._ask("GET", "/disks", list[DiskView])
@@ -100,9 +109,9 @@ class Client:
         """That VM."""
         return self._ask("GET", f"/vms/{quote(name)}", VmView)
 
-    def create_vm(self, request: VmRequest) -> VmView:
-        """A new VM; it runs, unless `start` is false."""
-        return self._ask("POST", "/vms", VmView, body=request)
+    def create_vm(self, request: VmRequest, *, key: str | None = None) -> VmView:
+        """A new VM; it runs, unless `start` is false. Asked again with the same `key`, it is the same one for a day."""
+        return self._ask("POST", "/vms", VmView, body=request, key=key, timeout_s=COPY_S)
 
     def start_vm(self, name: str) -> VmView:
         """It runs."""
@@ -110,15 +119,15 @@ class Client:
 
     def stop_vm(self, name: str, *, grace_s: float = 30.0) -> VmView:
         """It is off: by itself within the grace, else by force."""
-        return self._ask("POST", f"/vms/{quote(name)}/stop?grace_s={grace_s}", VmView)
+        return self._ask("POST", f"/vms/{quote(name)}/stop?grace_s={grace_s}", VmView, timeout_s=ANSWER_S + grace_s)
 
     def delete_vm(self, name: str) -> None:
-        """It is forgotten."""
+        """It is forgotten, and its disks are removed."""
         self._send("DELETE", f"/vms/{quote(name)}")
 
     def console(self, name: str) -> AbstractContextManager[Console]:
         """Its serial console, as long as the context holds."""
-        return open_console(self._socket, quote(name))
+        return open_console(self._place, quote(name))
 
     def migrations(self) -> list[Migration]:
         """All migrations, oldest first."""
@@ -128,9 +137,9 @@ class Client:
         """That migration."""
         return self._ask("GET", f"/migrations/{quote(id)}", Migration)
 
-    def migrate(self, request: MigrationRequest) -> Migration:
-        """A new migration, which goes on by itself."""
-        return self._ask("POST", "/migrations", Migration, body=request)
+    def migrate(self, request: MigrationRequest, *, key: str | None = None) -> Migration:
+        """A new migration, which goes on by itself; asked again with the same `key`, it is the same one for a day."""
+        return self._ask("POST", "/migrations", Migration, body=request, key=key)
 
     def cancel(self, id: str) -> Migration:
         """It is being undone; its events tell when that has ended. `Refused` once the vCPUs are being stopped."""
@@ -141,6 +150,10 @@ class Client:
         from godwit.core.report import Report
 
         return self._ask("GET", f"/migrations/{quote(id)}/report", Report)
+
+    def audit(self, *, limit: int = 100) -> list[AuditEntry]:
+        """The newest requests that changed something, oldest first."""
+        return self._ask("GET", f"/audit?limit={limit}", list[AuditEntry])
 
     def events(self, id: str, *, after: int = 0) -> Iterator[Event]:
         """All events after number `after`, those to come included, until it has ended or is in doubt.
@@ -159,7 +172,7 @@ class Client:
                     return
             except (Unreachable, httpx.TransportError) as error:
                 if tries == RESUME_TRIES:
-                    raise self._unreachable() from error
+                    raise self._unreachable(error) from error
             tries += 1
             self._pause(RESUME_PAUSE_S)
 
@@ -175,45 +188,54 @@ class Client:
                 if sent.data:  # none in the pings that keep an idle stream open
                     yield Event.model_validate_json(sent.data)
 
-    def _ask(self, method: str, path: str, kind: type[T], *, body: BaseModel | None = None) -> T:
-        answer = self._send(method, path, body)
+    def _ask(
+        self,
+        method: str,
+        path: str,
+        kind: type[T],
+        *,
+        body: BaseModel | None = None,
+        key: str | None = None,
+        timeout_s: float = ANSWER_S,
+    ) -> T:
+        answer = self._send(method, path, body, key, timeout_s=timeout_s)
         try:
             return TypeAdapter(kind).validate_json(answer.content)
         except ValidationError as error:
             raise Failed(
-                f"the answer of the manager at {self._socket} to {method} {path} cannot be understood: "
+                f"the answer of the manager at {self._place} to {method} {path} cannot be understood: "
                 "install the same version of godwit here and there",
                 "answer",
             ) from error
 
-    def _send(self, method: str, path: str, body: BaseModel | None = None) -> httpx.Response:
-        words: dict[str, Any] = {}
+    def _send(
+        self,
+        method: str,
+        path: str,
+        body: BaseModel | None = None,
+        key: str | None = None,
+        *,
+        timeout_s: float = ANSWER_S,
+    ) -> httpx.Response:
+        words: dict[str, Any] = {"timeout": timeout_s}
         if body is not None:
-            words = {"content": body.model_dump_json(), "headers": {"Content-Type": "application/json"}}
+            headers = {"Content-Type": "application/json"} | ({"Idempotency-Key": key} if key else {})
+            words |= {"content": body.model_dump_json(), "headers": headers}
         try:
             response = self._http.request(method, path, **words)
         except httpx.ConnectError as error:
-            raise self._unreachable() from error
+            raise self._unreachable(error) from error
         except httpx.TransportError as error:
             raise Unreachable(
-                f"the manager at {self._socket} broke off before it answered ({error or type(error).__name__}): look "
+                f"the manager at {self._place} broke off before it answered ({error or type(error).__name__}): look "
                 "at what it did with `godwit vm list` and `godwit migration list`, then ask again"
             ) from error
         if response.is_error:
             raise _error(response)
         return response
 
-    def _unreachable(self) -> Unreachable:
-        return unreachable(self._socket)
-
-
-def unreachable(socket: Path) -> Unreachable:
-    """What to do when nobody answers there."""
-    return Unreachable(
-        f"no manager answers at {socket}: is a lab up? `godwit lab up` starts one; "
-        "name another manager's socket with --manager or GODWIT_MANAGER",
-        "no-manager",
-    )
+    def _unreachable(self, error: Exception) -> Unreachable:
+        return unreachable(self._place, str(error))
 
 
 def _error(response: httpx.Response) -> GodwitError:

@@ -7,7 +7,8 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from godwit.core.errors import Failed, GodwitError, Unreachable, from_kind
+from godwit.client.place import Place, tls_context, unreachable
+from godwit.core.errors import Failed, GodwitError, from_kind
 
 if TYPE_CHECKING:
     from websockets.http11 import Response
@@ -46,20 +47,32 @@ class Console:
 
 
 @contextmanager
-def open_console(socket: Path, vm: str) -> Iterator[Console]:
+def open_console(place: Place, vm: str) -> Iterator[Console]:
     """That VM's console, as long as this holds; raises what the manager says when there is none."""
     from websockets.exceptions import InvalidStatus
-    from websockets.sync.client import unix_connect
 
     with ExitStack() as stack:
         try:
-            connecting = unix_connect(str(socket), f"ws://manager/vms/{vm}/console", compression=None)
-            connection = stack.enter_context(connecting)
+            connection = stack.enter_context(_connect(place, f"/vms/{vm}/console"))
         except InvalidStatus as error:
             raise _refusal(error.response) from error
         except OSError as error:
-            raise Unreachable(f"no manager answers at {socket}: start it, or name another with --manager") from error
+            raise unreachable(place, str(error)) from error
         yield Console(connection)
+
+
+def _connect(place: Place, path: str) -> ClientConnection:
+    from websockets.sync.client import connect, unix_connect
+
+    if isinstance(place, Path):
+        return unix_connect(str(place), f"ws://manager{path}", compression=None)
+    return connect(
+        f"wss{place.url.removeprefix('https')}{path}",
+        ssl=tls_context(place),
+        additional_headers=place.headers,
+        compression=None,
+        proxy=None,
+    )
 
 
 def _refusal(response: Response) -> GodwitError:

@@ -5,8 +5,14 @@ from __future__ import annotations
 import os
 import tomllib
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from godwit.core.errors import Invalid
+
+if TYPE_CHECKING:
+    from godwit.client.place import Place, Remote
+
+KEYS = ("manager", "token", "ca")
 
 
 def runtime_dir() -> Path:
@@ -35,25 +41,55 @@ def lab_socket(name: str | None = None) -> Path:
     return lab_dir(name) / "manager.sock"
 
 
-def manager_socket(named: str | None = None) -> Path:
-    """The manager's socket: as named, else GODWIT_MANAGER, else the user's configuration, else the lab's."""
-    found = named or os.environ.get("GODWIT_MANAGER") or _configured(user_config())
-    return Path(found) if found else lab_socket()
+def manager_place(named: str | None = None) -> Place:
+    """The manager's socket or URL: as named, else GODWIT_MANAGER, else the user's configuration, else the lab's.
+
+    The token of one with a URL is GODWIT_TOKEN, else the configuration's; the same for GODWIT_CA and its authority.
+    """
+    given = named or os.environ.get("GODWIT_MANAGER")
+    # with a path at hand, the file does not matter: a broken one must not stand in the way
+    configured = {} if given and "://" not in given else _configured(user_config())
+    found = given or configured.get("manager")
+    if found is None:
+        return lab_socket()
+    return _remote(found, configured) if "://" in found else Path(found)
 
 
 def user_config() -> Path:
-    """Where the user may write `manager = "/path/of/the/socket"`."""
+    """Where the user may write `manager = "/path/of/the/socket"`, or a URL with `token` and `ca`."""
     base = os.environ.get("XDG_CONFIG_HOME") or str(Path.home() / ".config")
     return Path(base) / "godwit" / "config.toml"
 
 
-def _configured(file: Path) -> str | None:
+def _remote(url: str, configured: dict[str, str]) -> Remote:
+    from godwit.client.place import Remote
+
+    if not url.startswith("https://"):
+        raise Invalid(f"{url} is no place of a manager: write https://HOST:PORT, or the path of its socket", "manager")
+    token = os.environ.get("GODWIT_TOKEN") or configured.get("token")
+    if not token:
+        raise Invalid(
+            f"the manager at {url} wants a token: set GODWIT_TOKEN, or token in {user_config()}; "
+            "whoever runs that manager makes one with `godwit pki token`",
+            "no-token",
+        )
+    ca = os.environ.get("GODWIT_CA") or configured.get("ca")
+    return Remote(url.rstrip("/"), token, Path(ca).expanduser() if ca else None)
+
+
+def _configured(file: Path) -> dict[str, str]:
     try:
-        manager = tomllib.loads(file.read_text()).get("manager")
+        words = tomllib.loads(file.read_text())
+        mode = file.stat().st_mode
     except (FileNotFoundError, NotADirectoryError):
-        return None
+        return {}
     except (OSError, ValueError) as error:
         raise Invalid(f"{file} cannot be read ({error}): mend it, or name the manager with --manager") from error
-    if not isinstance(manager, str | None):
-        raise Invalid(f'{file}: manager must be a path in quotes, such as manager = "/run/godwit/manager.sock"')
-    return manager
+    for key, value in words.items():
+        if key not in KEYS:
+            raise Invalid(f"{file}: {key} is not known; allowed there are {', '.join(KEYS)}")
+        if not isinstance(value, str):
+            raise Invalid(f'{file}: {key} must be text in quotes, such as manager = "/run/godwit/manager.sock"')
+    if "token" in words and mode & 0o077:
+        raise Invalid(f"{file} holds a token and others may read it: `chmod 600 {file}`")
+    return words

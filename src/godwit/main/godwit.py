@@ -72,7 +72,9 @@ VersionOption = Annotated[
 
 @app.callback()
 def root(
-    manager: Annotated[str | None, typer.Option(metavar="SOCKET", help="The manager's socket.")] = None,
+    manager: Annotated[
+        str | None, typer.Option(metavar="SOCKET|URL", help="The manager's socket or https://HOST:PORT.")
+    ] = None,
     version: VersionOption = False,
 ) -> None:
     """Moves running virtual machines between hosts without dropping a connection."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 from enum import StrEnum
@@ -11,14 +13,18 @@ from typing import Annotated
 import typer
 from pydantic import TypeAdapter, ValidationError
 
+from godwit.cli.examples import example
+from godwit.core.config import Role
 from godwit.core.errors import GodwitError, Invalid
 from godwit.core.model import Name
 from godwit.rpc import pki
 
-app = typer.Typer(help="Certificates of manager and hosts.", no_args_is_help=True)
+app = typer.Typer(help="Certificates of manager and hosts, and tokens for the REST API.", no_args_is_help=True)
+
+TOKEN_BYTES = 32
 
 
-class Role(StrEnum):
+class For(StrEnum):
     """Whom a certificate is for."""
 
     manager = "manager"
@@ -35,7 +41,7 @@ def init(directory: Annotated[Path, typer.Option("--dir", help="Where the author
 
 @app.command()
 def issue(
-    role: Annotated[Role, typer.Argument(help="Whom it is for.")],
+    role: Annotated[For, typer.Argument(help="Whom it is for.")],
     name: Annotated[str, typer.Argument(help="The host's name (agent only).")] = "",
     *,
     directory: Annotated[Path, typer.Option("--dir", help="Where the authority lies.")],
@@ -48,17 +54,35 @@ def issue(
         typer.echo(f"ca: {tls.ca}\ncertificate: {tls.certificate}\nkey: {tls.key}")
 
 
-def _named(role: Role, name: str) -> str:
-    if role is Role.manager:
+@app.command(epilog=example("godwit pki token alice --role operate", "godwit pki token grafana --role read"))
+def token(
+    name: Annotated[str, typer.Argument(help="Whose it is; the audit log shows it.")],
+    role: Annotated[Role, typer.Option(help="read: sees; operate: also starts, stops, moves; admin: everything.")],
+) -> None:
+    """Make a token for the REST API over TCP. It is printed once and stored nowhere."""
+    with _errors_as_one_sentence():
+        told = _name(name, "a token's name: 1 to 40 of a-z 0-9 . -")
+        word = f"gw_{secrets.token_urlsafe(TOKEN_BYTES)}"
+        digest = hashlib.sha256(word.encode()).hexdigest()
+        typer.echo(f"the token of {told}, which nobody can show you again:", err=True)
+        typer.echo(word)
+        typer.echo("add this to the manager's configuration and restart the manager:", err=True)
+        typer.echo(f'\n[[tokens]]\nname = "{told}"\nrole = "{role.value}"\nsha256 = "{digest}"', err=False)
+
+
+def _named(role: For, name: str) -> str:
+    if role is For.manager:
         if name:
             raise Invalid("the manager's certificate takes no name: leave it out")
         return "manager"
+    return _name(name, "a host's name: name it as its agent's configuration does, 1 to 40 of a-z 0-9 . -")
+
+
+def _name(name: str, what: str) -> str:
     try:
         return TypeAdapter(Name).validate_python(name)
     except ValidationError as error:
-        raise Invalid(
-            f"{name!r} is not a host's name: name it as its agent's configuration does, 1 to 40 of a-z 0-9 . -"
-        ) from error
+        raise Invalid(f"{name!r} is not {what}") from error
 
 
 @contextmanager

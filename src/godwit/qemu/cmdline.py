@@ -32,6 +32,8 @@ class Launch:
     pinned: Pinned
     tap_fds: tuple[tuple[int, ...], ...] = ()
     """One tuple per NIC: the descriptors of its tap's queues, as the starting process numbers them."""
+    uefi_code: str = ""
+    """The firmware's code, for a VM whose firmware is UEFI."""
     incoming: bool = False
     """It waits, stopped, for a memory stream; otherwise the guest boots at once."""
 
@@ -47,10 +49,11 @@ def argv(launch: Launch) -> list[str]:
         launch.binary,
         *(["-L", str(launch.firmware_dir)] if launch.firmware_dir else []),
         *_platform(spec, launch.pinned),
+        *_firmware(spec, launch.uefi_code),
         *_boot(spec),
         *_channels(launch.run_dir),
         *[word for index, nic in enumerate(spec.nics) for word in _nic(index, nic, launch.tap_fds[index][0])],
-        *[word for index, disk in enumerate(spec.disks) for word in _disk(index, disk)],
+        *[word for index in range(len(spec.disks)) for word in _disk(spec, index)],
         *_device(driver="virtio-rng-pci", id="random", rng="entropy", addr=_slot(_RANDOM_SLOT), **_MODERN),
         *(["-S", "-incoming", "defer"] if launch.incoming else []),
     ]
@@ -63,7 +66,7 @@ def _platform(spec: VmSpec, pinned: Pinned) -> list[str]:
     machine = (
         f"{pinned.machine},usb=off,vmport=off,smm=off,hpet=off,sata=off,smbus=off,"
         "memory-backend=memory,suppress-vmdesc=on"
-    )
+    ) + (",pflash0=uefi-code,pflash1=uefi-variables" if spec.firmware else "")
     accelerator = "tcg,thread=multi" if pinned.accelerator is Accelerator.tcg else "kvm"
     return [
         *("-nodefaults", "-no-user-config", "-display", "none", "-vga", "none", "-msg", "timestamp=on"),
@@ -85,6 +88,15 @@ def _memory_kib(spec: VmSpec, pinned: Pinned) -> int:
     length takes the slow way, which is right (cpu_physical_memory_sync_dirty_bitmap in include/exec/ram_addr.h).
     """
     return spec.memory_mib * 1024 - (8 if pinned.accelerator is Accelerator.tcg else 0)
+
+
+def _firmware(spec: VmSpec, code: str) -> list[str]:
+    """Two flash chips: code that nobody writes, and variables that go where the VM goes."""
+    if spec.firmware is None:
+        return []
+    file = {"driver": "file", "filename": code}
+    chip = {"node-name": "uefi-code", "driver": "raw", "read-only": True, "file": file}
+    return ["-blockdev", json.dumps(chip), "-blockdev", _node("uefi-variables", spec.firmware.variables)]
 
 
 def _boot(spec: VmSpec) -> list[str]:
@@ -139,20 +151,25 @@ def _nic(index: int, nic: Nic, tap_fd: int) -> list[str]:
     ]
 
 
-def _disk(index: int, disk: Disk) -> list[str]:
-    """O_DIRECT, so that the destination never reads what the source has not yet written; image locks on."""
-    file = {"driver": "file", "filename": disk.path, "locking": "on", "cache": {"direct": True}}
-    node = {"node-name": f"disk{index}", "driver": disk.format, "file": file, "cache": {"direct": True}}
+def _disk(spec: VmSpec, index: int) -> list[str]:
+    boots = {"bootindex": 1} if index == 0 and not spec.image.kernel else {}
     return [
-        *("-blockdev", json.dumps(node)),
+        *("-blockdev", _node(f"disk{index}", spec.disks[index])),
         *_device(
             driver="virtio-blk-pci",
             id=f"block{index}",
             drive=f"disk{index}",
             addr=_slot(_FIRST_DISK_SLOT + index),
-            **{"num-queues": 1, **_MODERN},
+            **{"num-queues": 1, **boots, **_MODERN},
         ),
     ]
+
+
+def _node(name: str, disk: Disk) -> str:
+    """O_DIRECT, so that the destination never reads what the source has not yet written; image locks on."""
+    how: dict[str, object] = {"cache": {"direct": True}, **({"read-only": True} if disk.read_only else {})}
+    file = {"driver": "file", "filename": disk.path, "locking": "on", **how}
+    return json.dumps({"node-name": name, "driver": disk.format, "file": file, **how})
 
 
 def _device(**options: object) -> list[str]:

@@ -18,11 +18,11 @@ from godwit.rpc.wire import ERROR_KEY, VERSION_KEY, WIRE_VERSION, Verb, decode, 
 
 Contract = TypeVar("Contract")
 
-LONG_VERBS = frozenset(
-    {"start_vm", "stop_vm", "prepare_incoming", "prepare_outgoing", "hand_over", "go", "retire", "settle"}
-)
+LONG_VERBS = frozenset({"start_vm", "prepare_incoming", "prepare_outgoing", "hand_over", "go", "retire", "settle"})
 """Verbs that may rightly take longer than an answer from memory does."""
 LONG_TIMEOUT_S = 120.0
+LONGEST_S = {"create_disk": 3600.0, "stop_vm": 660.0}
+"""For a disk image that is copied, and for a guest that is given ten minutes to switch off."""
 
 _METADATA = ((VERSION_KEY, str(WIRE_VERSION)),)
 
@@ -38,7 +38,8 @@ class Line:
 
     def timeout_of(self, verb: Verb) -> float:
         """How long that order may take, seconds."""
-        return max(self.timeout_s, LONG_TIMEOUT_S) if verb.name in LONG_VERBS else self.timeout_s
+        long_s = LONG_TIMEOUT_S if verb.name in LONG_VERBS else 0.0
+        return max(self.timeout_s, LONGEST_S.get(verb.name, long_s))
 
 
 class Connection(Generic[Contract]):
