@@ -193,7 +193,7 @@ restart:
 end:	do
 	:: atomic { (dj == HOLD || dj == KEEP) && qd == LOADED -> CRASH };
 #ifdef NO_JOURNAL
-		CONT_D; dj = CONTING
+		CONT_D; STEP(skip); dj = CONTING
 #else
 		STEP(dj = CONTING); CONT_D
 #endif

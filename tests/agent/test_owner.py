@@ -8,7 +8,7 @@ import pytest
 
 from godwit.agent.owner import Owner
 from godwit.contract.host import Order
-from godwit.core.errors import Broken
+from godwit.core.errors import Broken, Refused
 from godwit.core.ownership import Act, Cue, Ownership
 from godwit.host.journal_file import JournalFile
 
@@ -39,3 +39,17 @@ def test_what_the_table_refuses_is_not_written(tmp_path: Path) -> None:
         owner.take(Cue.answered_running)
 
     assert an_owner(tmp_path).state == Ownership.own
+
+
+def test_what_a_person_settles_is_written_with_its_proof(tmp_path: Path) -> None:
+    owner = an_owner(tmp_path)
+    for cue in (Cue.started, Cue.offered, Cue.completed):
+        owner.take(cue)
+
+    with pytest.raises(Refused, match="needs proof"):
+        owner.take(Cue.restored)
+    assert owner.take(Cue.restored, proof="host-b burnt before it had loaded") == (Act.cont,)
+    owner.take(Cue.resumed)
+
+    states = [(record.state, record.proof) for record in JournalFile(tmp_path / "journal").records()]
+    assert states[2:] == [("given", ""), ("reclaim", "host-b burnt before it had loaded"), ("own", "")]

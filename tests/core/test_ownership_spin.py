@@ -20,7 +20,7 @@ SOUND = [
     ("one", "-DGO_AT_STOP"),
     ("kept", "-DQCRASH=0"),
     ("rest", "-DNLOSS=0"),
-    ("rest", "-DRP=1"),
+    ("rest", "-DRP=1 -DNLOSS=0"),
 ]
 UNSOUND = [
     ("one", "-DAUTOSTART -DRP=1"),

@@ -34,9 +34,11 @@ class Owner:
     def take(self, cue: Cue, **about: str | int) -> tuple[Act, ...]:
         """The journal says what the table makes of the cue; what remains to be done is returned, in order.
 
-        `about` are fields of the record that the cue changes. `Broken` (illegal here) leaves all as it was.
+        `about` are fields of the record that the cue changes; a cue by a person needs `proof`. `Broken` (illegal here)
+        and `Refused` (no proof) leave all as it was.
         """
-        following = step(self.state, cue)
+        about = {"proof": "", **about}
+        following = step(self.state, cue, proof=str(about["proof"]))
         record = self._record.model_copy(update={"state": following.state, "boot_id": self._boot_id, **about})
         for act in following.acts:
             if act in WRITES:

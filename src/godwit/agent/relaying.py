@@ -78,6 +78,8 @@ class Relay:
             if self._watch and self._watch is not asyncio.current_task():
                 self._watch.cancel()
             await self.remove()
+            if not anyway:
+                await self._tell_destination()
         return self._removed_at_ms is not None
 
     async def remove(self) -> None:
@@ -151,5 +153,9 @@ class Relay:
         if not self._sighted:
             log.warning("%s never saw the new place of %s: a switch may be stale", self._host, self.order.vm)
         await self.remove()
+        await self._tell_destination()
+
+    async def _tell_destination(self) -> None:
+        """Its end of the tunnels has no use any more."""
         with suppress(GodwitError):
             await self._peer.relay_ended(self.order)

@@ -22,6 +22,7 @@ from godwit.testing.model_world import (
 
 
 def nature(world: World, rules: Rules) -> Iterator[Move]:
+    """Every step that nobody takes on purpose, and those of the QEMUs."""
     yield from _source_qemu(world, rules)
     yield from _destination_qemu(world, rules)
     if world.wire in {Wire.up, Wire.tail}:

@@ -1,0 +1,69 @@
+"""Whatever is sent to the API as it describes itself, and beside that, is answered as described, and never with a bug."""
+
+from __future__ import annotations
+
+import logging
+import tempfile
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import pytest
+import requests
+import schemathesis
+from hypothesis import HealthCheck, given, settings
+from hypothesis.errors import Unsatisfiable
+from tests.client.live import Live
+from tests.client.sites import TOKENS, living_over_tcp
+from tests.manager.site import MOVE, WEB, make_site
+
+from godwit.api.app import build
+from godwit.client.client import Client
+from godwit.core.config import Role
+
+EXAMPLES = 15
+"""For each operation, right and wrong words alike; all of it takes some twenty seconds."""
+ANSWER_S = 30
+
+
+@pytest.fixture(scope="module")
+def live(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Live]:
+    with living_over_tcp(tmp_path_factory.mktemp("site")) as live:
+        with Client(live.socket) as client:  # something to find
+            client.create_vm(WEB)
+            list(client.events(client.migrate(MOVE).id))
+        yield live
+
+
+@pytest.fixture(scope="module")
+def session(live: Live) -> Iterator[requests.Session]:
+    with requests.Session() as session:
+        session.trust_env = False
+        session.verify = str(live.site.config.tls.ca.parent / "pki" / "ca.pem")
+        session.headers["Authorization"] = f"Bearer {TOKENS[Role.admin]}"
+        yield session
+
+
+def operations() -> list[Any]:
+    """Every one that the API describes."""
+    with tempfile.TemporaryDirectory() as directory:
+        document = build(make_site(Path(directory)).start(), lambda: (b"", "text/plain")).openapi()
+    schema = schemathesis.openapi.from_dict(document)
+    return [each.ok() for each in schema.get_all_operations()]
+
+
+@pytest.mark.parametrize("mode", list(schemathesis.GenerationMode), ids=lambda mode: mode.value)
+@pytest.mark.parametrize("operation", operations(), ids=lambda each: each.label)
+def test_whatever_is_sent(
+    operation: Any, mode: Any, live: Live, session: requests.Session, caplog: pytest.LogCaptureFixture
+) -> None:
+    @settings(max_examples=EXAMPLES, deadline=None, suppress_health_check=list(HealthCheck), database=None)
+    @given(case=operation.as_strategy(generation_mode=mode))
+    def send(case: schemathesis.Case) -> None:
+        headers = {"Authorization": session.headers["Authorization"]}
+        case.call_and_validate(f"https://127.0.0.1:{live.port}", session, headers, timeout=ANSWER_S)
+
+    with suppress(Unsatisfiable):  # nothing can be said wrongly: it takes no words
+        send()
+    assert [each.getMessage() for each in caplog.records if each.levelno >= logging.ERROR] == []
