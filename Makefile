@@ -1,4 +1,4 @@
-.PHONY: help demo test acceptance check format clean
+.PHONY: help demo test acceptance check lint format clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -15,13 +15,15 @@ acceptance: ## Run the acceptance tests only: godwit as users meet it
 	@tools/setup test
 	@.venv/bin/pytest tests/acceptance
 
-check: ## Format, lint, types, imports and the tests that need no VM
+lint: ## Format, lint, types and imports
 	@tools/setup check
 	.venv/bin/ruff format --check
 	.venv/bin/ruff check
 	.venv/bin/mypy
 	.venv/bin/lint-imports
-	.venv/bin/pytest -m "not lab and not root"
+
+check: lint ## The same, and the tests that need no VM
+	.venv/bin/pytest -m "not lab and not root and not acceptance"
 
 format: ## Format the code and repair what the linter can
 	@tools/setup check
