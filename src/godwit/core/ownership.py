@@ -12,7 +12,8 @@ Facts about QEMU on which the table rests (return-path off, vmdesc suppressed, n
   resume by itself, and a source that resumed by itself proves that no destination can load;
 * RESUME is emitted before vCPUs run, so an event log that ended without RESUME proves that they never did.
 Nobody takes the token back because time passed. Messages may be lost, doubled, late and out of order; one that is not
-about the epoch and attempt of the journal is not a cue, and an attempt is offered once. testing/model.py runs this table through every fault.
+about the epoch and attempt of the journal is not a cue, and an attempt is offered once. testing/model.py runs this
+table through every fault.
 """
 
 from __future__ import annotations
