@@ -100,7 +100,9 @@ MUTANTS = {
         "stale copy",
     ),
     "cont before the journal is on disk": (
-        replace(with_row(S.hold, C.loaded, S.conting, A.write, A.commit_network, A.cont), hosts_reboot=True),
+        replace(
+            with_row(S.hold, C.loaded, S.conting, A.write, A.commit_network, A.cont), hosts_reboot=True, qemus_die=False
+        ),
         "stale copy",
     ),
     "the destination loses patience": (
@@ -123,7 +125,9 @@ MUTANTS = {
         "no row",
     ),
     "the token returns and is not on disk": (
-        replace(with_row(S.hold, C.stalled, S.returned, A.write, A.answer_returned), hosts_reboot=True),
+        replace(
+            with_row(S.hold, C.stalled, S.returned, A.write, A.answer_returned), hosts_reboot=True, qemus_die=False
+        ),
         "no row",
     ),
     "a destination to which nobody connects waits for ever": (

@@ -179,3 +179,20 @@ def test_an_obstacle_is_refused_before_anything_is_touched() -> None:
         assert world.leftovers() == []
 
     run(story())
+
+
+@pytest.mark.parametrize("fault", [Fault.fails_before, Fault.hangs])
+def test_nothing_is_ended_while_the_source_cannot_be_asked_to_take_its_vm_back(fault: Fault) -> None:
+    """The copy that waits at the destination may be the last one."""
+
+    async def story() -> None:
+        world = await a_world()
+        source = faulty(faulty(world.source, "copy", Fault.fails_after), "abort_outgoing", fault)
+
+        diary = await tell(world, {"source": source})
+
+        assert diary.phase == Phase.in_doubt
+        assert SPEC.name in world.destination.vms
+        world.check()
+
+    run(story())

@@ -78,6 +78,7 @@ class Agent:
         await self._drop_old_relays()
         for vm in self._vms.all():
             if request := vm.passport.incoming:
+                self._moving[vm.name] = request.order()
                 incoming = self._incoming[vm.name] = Incoming(self._vms, vm, request)
                 await incoming.listen()
             if away := vm.passport.outgoing:

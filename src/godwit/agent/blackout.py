@@ -163,6 +163,8 @@ class Blackout:
             await self._act(self._vm.owner.take(Cue.answered_running))
         else:
             await self._act(self._vm.owner.take(Cue.answered_dead))
+            if self._vm.owner.state == Ownership.lost:
+                self._settle(Unresolved(f"{self._order.vm} is lost: both of its QEMUs ended, neither can run it again"))
 
     async def _quit(self) -> None:
         """The journal says DONE: the destination runs the VM. QEMU ends when the story says `retire`."""

@@ -38,22 +38,25 @@ async def deadline(of: Phase, *, limit_s: float | None = None) -> AsyncIterator[
 
 
 @asynccontextmanager
-async def undone_by(undo: Callable[[], Awaitable[Any]], diary: Diary) -> AsyncIterator[None]:
+async def undone_by(
+    undo: Callable[[], Awaitable[Any]], diary: Diary, *, in_doubt_without: str | None = None
+) -> AsyncIterator[None]:
     """If the body fails, `undo` runs to its end, even when cancelled; not if the outcome is in doubt.
 
     An undo that fails is told in the diary and does not hide why it was needed; one that finds the VM given away
-    raises `Unresolved`.
+    raises `Unresolved`. So does one without which nothing is known, which `in_doubt_without` says: the undos of what
+    came before must not end a copy that may be the last.
     """
     try:
         yield
     except Unresolved:
         raise
     except BaseException:
-        await uninterrupted(_undo(undo, diary))
+        await uninterrupted(_undo(undo, diary, in_doubt_without))
         raise
 
 
-async def _undo(undo: Callable[[], Awaitable[Any]], diary: Diary) -> None:
+async def _undo(undo: Callable[[], Awaitable[Any]], diary: Diary, in_doubt_without: str | None) -> None:
     if diary.phase != Phase.undoing:
         await diary.enter(Phase.undoing)
     try:
@@ -62,6 +65,10 @@ async def _undo(undo: Callable[[], Awaitable[Any]], diary: Diary) -> None:
     except Unresolved:
         raise
     except (GodwitError, TimeoutError) as error:
+        if in_doubt_without:
+            raise Unresolved(
+                f"{in_doubt_without} ({str(error) or 'no answer in time'}): nothing is ended meanwhile"
+            ) from error
         await warn(
             diary,
             f"undoing was not complete: {str(error) or 'it took too long'}; see `godwit host list` for what is left",

@@ -47,7 +47,8 @@ async def prepared(plan: Plan, sides: Sides) -> AsyncIterator[None]:
 async def copied(plan: Plan, sides: Sides) -> AsyncIterator[None]:
     """Memory is at the destination but for a rest that fits into the blackout."""
     asked = order(plan.move)
-    async with undone_by(lambda: sides.source.abort_outgoing(asked), sides.diary):
+    unknown = f"it is not known whether {plan.move.source} still runs {plan.move.spec.name}"
+    async with undone_by(lambda: sides.source.abort_outgoing(asked), sides.diary, in_doubt_without=unknown):
         async with phase(Phase.copying, sides.diary, limit_s=plan.move.request.deadline_s):
             async for event in sides.source.copy(asked):
                 await sides.diary.record(event)
