@@ -162,6 +162,7 @@ def test_a_migration_is_cancelled(site: Site) -> None:
         ("POST", "/vms", {"name": "UP", "cpus": 0}, 422, "invalid", "(and 1 more)"),
         ("POST", "/vms", {"name": "a", "colour": "red"}, 422, "invalid", "colour: Extra inputs are not permitted"),
         ("POST", "/vms", "{", 422, "invalid", "JSON decode error"),
+        ("POST", "/vms", b"\xff", 422, "invalid", "the request's body is no JSON in UTF-8"),
         ("POST", "/vms/nil/stop?grace_s=x", None, 422, "invalid", "grace_s: "),
         ("POST", "/vms", {"name": "a", "host": "host-a", "memory_mib": 9999}, 409, "refused", "needs 9999 MiB"),
         ("GET", "/vms/", None, 404, "not-found", "GET /vms/: Not Found"),
@@ -171,7 +172,7 @@ def test_every_error_is_a_problem(
     site: Site, method: str, path: str, body: Any, status: int, kind: str, detail: str
 ) -> None:
     async def story(client: httpx.AsyncClient) -> None:
-        content = None if body is None else body if isinstance(body, str) else json.dumps(body)
+        content = body if body is None or isinstance(body, str | bytes) else json.dumps(body)
         answer = await client.request(method, path, content=content, headers={"content-type": "application/json"})
         problem = Problem.model_validate_json(answer.content)
         assert answer.headers["content-type"] == "application/problem+json"

@@ -30,6 +30,8 @@ def register(app: FastAPI) -> None:
 
     @app.exception_handler(HTTPException)
     async def _http_error(request: Request, error: HTTPException) -> Response:
+        if error.status_code == 400:  # FastAPI's, for a body whose bytes are no text
+            return answer(Invalid("the request's body is no JSON in UTF-8: send JSON", "request"))
         kind = NotFound if error.status_code == 404 else Refused
         message = f"{request.method} {request.url.path}: {error.detail}; see /docs for what there is"
         return answer(kind(message, "http"), status=error.status_code)
