@@ -289,6 +289,8 @@ class Agent:
 
     async def _relay(self, request: PrepareOutgoing) -> None:
         """The relay of a VM that is about to go is ready."""
+        if old := self._relays.get(request.vm):
+            await old.end(anyway=True)  # of an earlier migration; it would keep QEMU's second monitor
         config = self._config
         relay = self._relays[request.vm] = Relay(
             self._vms.get(request.vm),
