@@ -177,10 +177,8 @@ class Agent:
 
     async def release(self, request: Order, /) -> Nothing:
         """What `reserve` kept is free again, and a relay of a VM that stayed is gone."""
-        if self._moving.get(request.vm) == request.order():
-            self._forget(request.vm)
-            if (relay := self._relays.get(request.vm)) and relay.order == request.order():
-                await relay.end(anyway=True)
+        if self._forget(request) and (relay := self._relays.get(request.vm)) and relay.order == request.order():
+            await relay.end(anyway=True)
         return Nothing()
 
     async def prepare_incoming(self, request: PrepareIncoming, /) -> IncomingReady:
@@ -237,12 +235,12 @@ class Agent:
             if relay := self._relays.get(request.vm):
                 await relay.settle()
             await self._vms.stop(StopVm(name=request.vm, grace_s=0))
-        self._forget(request.vm)
+        self._forget(request)
         return Nothing()
 
     async def settle(self, request: Order, /) -> Settled:
         """The first announcements are out."""
-        self._forget(request.vm)
+        self._forget(request)
         if incoming := self._incoming_of(request):
             settled = await incoming.settle()
             if self._vms.has(request.vm):
@@ -325,6 +323,10 @@ class Agent:
         if order := self._moving.get(vm):
             raise Refused(f"{vm} is being moved by migration {order.migration}: wait for it, or cancel it", "moving")
 
-    def _forget(self, vm: str) -> None:
-        self._moving.pop(vm, None)
-        self._room.forget(vm)
+    def _forget(self, order: Order) -> bool:
+        """Nothing is kept for that move any more; one that came after it is left alone. Whether anything was kept."""
+        if self._moving.get(order.vm) != order.order():
+            return False
+        del self._moving[order.vm]
+        self._room.forget(order.vm)
+        return True
