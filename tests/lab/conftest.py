@@ -1,9 +1,9 @@
-"""Labs for scenarios: one per module, and another one when a test leaves it other than it found it."""
+"""Labs for scenarios: one per module, and another one after a test that failed or did not leave it as it was."""
 
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -12,6 +12,8 @@ import pytest
 from godwit.core.errors import GodwitError
 from godwit.core.model import VmState
 from godwit.lab.scenario import Scenario
+
+FAILED = pytest.StashKey[bool]()
 
 
 class OneLab:
@@ -42,16 +44,24 @@ def one_lab() -> Iterator[OneLab]:
     lab.end()
 
 
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Fixtures know how their test ended."""
+    report = yield
+    if report.failed:
+        item.stash[FAILED] = True
+    return report
+
+
 @pytest.fixture
-def lab(one_lab: OneLab) -> Iterator[Scenario]:
+def lab(one_lab: OneLab, request: pytest.FixtureRequest) -> Iterator[Scenario]:
     """The module's lab: `web` runs and nothing moves. What its daemons say is shown if the test fails."""
     scenario = one_lab.get()
     said = {log: log.stat().st_size for log in logs(scenario)}
     yield scenario
     for log in logs(scenario):
         print(f"--- {log.name}\n{log.read_text(errors='replace')[said.get(log, 0) :]}")
-    if not is_whole(scenario):
-        print("the lab was left broken, the next test has another one")
+    if request.node.stash.get(FAILED, False) or not is_whole(scenario):
         one_lab.end()
 
 

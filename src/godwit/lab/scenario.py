@@ -20,6 +20,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 
@@ -47,7 +48,8 @@ BULK_MBIT = 20
 PATIENCE_S = 90.0
 """How long anything may take before the experiment has failed; no result depends on it."""
 LOOK_S = 0.05
-VM_RUN_DIRS = "/run/godwit/vms"
+VM_RUN_DIRS = ("find", "/run", "-mindepth", "3", "-path", "/run/godwit/vms/*", "-prune", "-printf", "%f ")
+"""There are none on a host that never had a VM."""
 
 OWN_LINKS = frozenset({"lo", topology.HOST_BRIDGE, *(net.interface for net in topology.NETS)})
 """What a host without VMs has."""
@@ -176,13 +178,18 @@ class Scenario:
         """Its agent or manager has ended and stays down."""
         control.ask(self.lab, Order(verb=Verb.stop_daemon, node=node))
 
-    def kill_daemon(self, node: str) -> None:
-        """Its agent or manager was killed, and another one runs; that it answers is `wait_answering`."""
-        victim = self.daemon_pid(node)
-        assert victim is not None, f"{node} runs no daemon"
-        kill(victim)
-        wait_until(f"{node} has a new daemon", lambda: self.daemon_pid(node) not in (None, victim))
+    def kill_daemon(self, *nodes: str) -> None:
+        """Their agents and managers were killed, all at once, and others run; that they answer is `wait_answering`."""
+        victims = {node: self.daemon_pid(node) for node in nodes}
+        for node, victim in victims.items():
+            assert victim is not None, f"{node} runs no daemon"
+            kill(victim)
+        for node, victim in victims.items():
+            wait_until(f"{node} has a new daemon", partial(self._has_another, node, victim))
         wait_until("the manager listens", self._is_listened_to)
+
+    def _has_another(self, node: str, victim: int | None) -> bool:
+        return self.daemon_pid(node) not in (None, victim)
 
     def _is_listened_to(self) -> bool:
         """Somebody accepts connections; asked with a socket of ours, because the HTTP library leaves one open."""
@@ -219,7 +226,7 @@ class Scenario:
         has = {
             "QEMU": Counter(each.vm for each in node.qemus),
             "keeper": Counter(each.vm for each in node.keepers),
-            "directory": Counter(self._in_node(host, "ls", VM_RUN_DIRS).split()),
+            "directory": Counter(self._in_node(host, *VM_RUN_DIRS).split()),
         }
         found = [f"{what} of {vm}" for what, held in has.items() for vm in (held - Counter(home.keys())).elements()]
         links = {each["ifname"] for each in json.loads(self._in_node(host, "ip", "-j", "link"))} - OWN_LINKS
@@ -285,6 +292,8 @@ class Moving:
         self._client = scenario.client
         wait_until("the migration has begun", lambda: running.process.poll() is not None or self._is_of(vm))
         self.id = self._client.vm(vm).migration or ""
+        if not self.id:
+            raise Failed(f"no migration began: {running.end()}")
         wait_until("memory is being copied", lambda: self._is_copying)
 
     def end(self) -> tuple[Done, Migration]:
