@@ -266,3 +266,14 @@ def test_the_manager_is_named_before_or_after_the_command(
 def test_the_request_of_the_tests_is_what_the_command_makes(godwit: Godwit, live: Live) -> None:
     godwit("vm", "create", "web-1", "--memory", "256MiB", "--network", "lan", "--host", "host-a")
     assert live.site.world.source.vms["web-1"].request.spec.memory_mib == WEB.memory_mib
+
+
+@pytest.mark.usefixtures("web")
+def test_a_report_as_a_page(godwit: Godwit, tmp_path: Path) -> None:
+    godwit("migrate", "web-1", "host-b")
+    assert godwit("migration", "report", "m1", "--html", str(tmp_path / "m1.html")) == ""
+    page = (tmp_path / "m1.html").read_text()
+    assert page.startswith("<!doctype html>")
+    assert "web-1" in page
+    text = godwit("migration", "report", "m1", "--html", str(tmp_path / "none" / "m1.html"), status=2)
+    assert "m1.html cannot be written: No such file or directory; name another file with --html" in text

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pty
+import re
 import select
 import subprocess
 import sys
@@ -127,3 +128,11 @@ def test_what_the_bar_says() -> None:
     )
     assert words("copying", copied) == "copying, pass 2, 64 MiB left, 100 MiB/s, blackout about 34 ms, 2.5 s to go"
     assert words("checking", None) == "checking"
+
+
+def test_no_color_is_honoured(live: Live, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NO_COLOR", "1")
+    for words_ in (("migrate", "web-1", "host-b"), ("migrate", "--help"), ("vm", "list")):
+        with terminal(live, *words_) as shown:
+            assert shown.status() == 0
+            assert not re.search(r"\x1b\[(3[0-7]|9[0-7]|38)[;m]", shown.seen)

@@ -86,3 +86,32 @@ def test_the_level_is_chosen_by_environment(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setenv("GODWIT_LOG", "loud")
     with pytest.raises(Invalid, match="set it to one of debug, info, warning, error"):
         log.set_up(stream)
+
+
+def test_modules_have_levels_of_their_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    stream = io.StringIO()
+    monkeypatch.setenv("GODWIT_LOG", "warning, qemu=debug,uvicorn=info")
+    before = {name: logging.getLogger(name).level for name in ("godwit.qemu", "uvicorn")}
+    try:
+        log.set_up(stream)
+        for name in ("godwit.qemu.machine", "godwit.agent", "uvicorn.error"):
+            logging.getLogger(name).info("said by %s", name)
+    finally:
+        for name, level in before.items():
+            logging.getLogger(name).setLevel(level)
+    told = [json.loads(line)["logger"] for line in stream.getvalue().splitlines()]
+    assert told == ["godwit.qemu.machine", "uvicorn.error"]
+
+
+@pytest.mark.parametrize("words", ["info,qemu", "qemu=loud", "=", "info;qemu=debug"])
+def test_wrong_levels_are_told_with_right_ones(words: str) -> None:
+    with pytest.raises(Invalid, match=r"is no level: set it to one of .* such as info,qemu=debug"):
+        log.parse_levels(words)
+
+
+def test_no_color_is_honoured(monkeypatch: pytest.MonkeyPatch) -> None:
+    stream = Screen()
+    monkeypatch.setenv("NO_COLOR", "1")
+    log.set_up(stream)
+    log.log_event(RECORD, event(EventKind.ended))
+    assert "\x1b" not in stream.getvalue()

@@ -72,6 +72,15 @@ class Agent:
         self._moving: dict[str, Order] = {}
         self._relays: dict[str, Relay] = {}
 
+    @property
+    def memory_mib(self) -> int:
+        """Memory for guests in all."""
+        return self._room.capacity_mib
+
+    def statuses(self) -> list[VmStatus]:
+        """Of every VM that is here."""
+        return self._vms.statuses()
+
     async def adopt(self) -> None:
         """VMs that outlived an earlier agent are ours again, and what was begun with them goes on."""
         await self._vms.adopt_all()

@@ -65,11 +65,15 @@ class Place:
         return self.state_dir / "vm.json"
 
     def write_passport(self, passport: Passport) -> None:
-        """The passport is there, whole."""
-        self.state_dir.mkdir(parents=True, exist_ok=True)
+        """The passport is there, whole; `Failed`, and the old one stays, on a full disk."""
         draft = self.passport.with_suffix(".new")
-        draft.write_text(passport.model_dump_json(indent=1))
-        os.replace(draft, self.passport)
+        try:
+            self.state_dir.mkdir(parents=True, exist_ok=True)
+            draft.write_text(passport.model_dump_json(indent=1))
+            os.replace(draft, self.passport)
+        except OSError as error:
+            why = f"{self.passport} cannot be written: {error.strerror}; make room on that disk"
+            raise Failed(why, "disk-full") from error
 
     def read_passport(self) -> Passport | None:
         """The passport, if there is one."""

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from godwit.cli.examples import example
 from godwit.cli.show import JsonOption, ManagerOption, connected, print_json, print_pairs, print_table
 from godwit.cli.units import format_mib
 
@@ -17,7 +18,7 @@ app = typer.Typer(help="Datastores, where disks live.", no_args_is_help=True)
 DatastoreName = Annotated[str, typer.Argument(metavar="DATASTORE")]
 
 
-@app.command("list")
+@app.command("list", epilog=example("godwit datastore list"))
 def list_datastores(json: JsonOption = False, manager: ManagerOption = None) -> None:
     """All datastores, the hosts that see them, and what is free there."""
     with connected(manager) as client:
@@ -29,7 +30,7 @@ def list_datastores(json: JsonOption = False, manager: ManagerOption = None) -> 
     print_table(("NAME", "KIND", "SHARED", "FREE", "DISKS", "HOSTS", "PATH"), rows)
 
 
-@app.command("show")
+@app.command("show", epilog=example("godwit datastore show default"))
 def show_datastore(name: DatastoreName, json: JsonOption = False, manager: ManagerOption = None) -> None:
     """One datastore."""
     with connected(manager) as client:
@@ -42,7 +43,7 @@ def show_datastore(name: DatastoreName, json: JsonOption = False, manager: Manag
     print_pairs([*told.items(), *free])
 
 
-@app.command("add")
+@app.command("add", epilog=example("godwit datastore add fast --path /srv/fast"))
 def add_datastore(
     name: DatastoreName,
     path: Annotated[str, typer.Option(help="A directory, at the same path on all hosts that see it.")],
@@ -62,7 +63,7 @@ def add_datastore(
         print(f"{name} is seen by {', '.join(datastore.hosts)}")
 
 
-@app.command("remove")
+@app.command("remove", epilog=example("godwit datastore remove fast"))
 def remove_datastore(name: DatastoreName, manager: ManagerOption = None) -> None:
     """Forget a datastore that holds no disk; its files stay."""
     with connected(manager) as client:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import typer
 
+from godwit.cli.examples import example
 from godwit.cli.show import JsonOption, ManagerOption, connected, print_json, print_table
 from godwit.cli.units import format_mib
 
@@ -15,7 +16,7 @@ def disk() -> None:
     """Disks of VMs."""
 
 
-@app.command("list")
+@app.command("list", epilog=example("godwit disk list"))
 def list_disks(json: JsonOption = False, manager: ManagerOption = None) -> None:
     """All disks of all VMs."""
     with connected(manager) as client:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from godwit.cli.examples import example
 from godwit.cli.show import JsonOption, ManagerOption, connected, print_json, print_pairs, print_table
 
 if TYPE_CHECKING:
@@ -16,7 +17,7 @@ app = typer.Typer(help="Hosts: who there is, and who answers.", no_args_is_help=
 HostName = Annotated[str, typer.Argument(metavar="HOST")]
 
 
-@app.command("list")
+@app.command("list", epilog=example("godwit host list"))
 def list_hosts(json: JsonOption = False, manager: ManagerOption = None) -> None:
     """All hosts, asked now."""
     with connected(manager) as client:
@@ -27,7 +28,7 @@ def list_hosts(json: JsonOption = False, manager: ManagerOption = None) -> None:
     print_table(("NAME", "STATE", "FREE MIB", "VMS", "QEMU", "ADDRESS"), [_row(host) for host in hosts])
 
 
-@app.command("show")
+@app.command("show", epilog=example("godwit host show host-a"))
 def show_host(name: HostName, json: JsonOption = False, manager: ManagerOption = None) -> None:
     """One host and what it told."""
     with connected(manager) as client:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import typer
 
+from godwit.cli.examples import example
 from godwit.cli.show import JsonOption, ManagerOption, connected, print_json, print_table
 
 app = typer.Typer(help="Images that VMs boot.", no_args_is_help=True)
@@ -14,7 +15,7 @@ def image() -> None:
     """Images that VMs boot."""
 
 
-@app.command("list")
+@app.command("list", epilog=example("godwit image list"))
 def list_images(json: JsonOption = False, manager: ManagerOption = None) -> None:
     """All images that can be used."""
     with connected(manager) as client:

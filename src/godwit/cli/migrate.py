@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from godwit.cli.examples import example
 from godwit.cli.show import JsonOption, ManagerOption, connected, print_json, warn
 
 if TYPE_CHECKING:
@@ -16,8 +17,14 @@ if TYPE_CHECKING:
 
 app = typer.Typer()
 
+EXAMPLES = example(
+    "godwit migrate web-1",
+    "godwit migrate web-1 host-b --max-blackout 100ms --deadline 5min",
+    "godwit migrate web-1,web-2,db-1 host-b --json",
+)
 
-@app.command("migrate")
+
+@app.command("migrate", epilog=EXAMPLES)
 def migrate(
     vms: Annotated[str, typer.Argument(metavar="VM[,VM...]", help="Moved one after another.")],
     host: Annotated[str | None, typer.Argument(metavar="[HOST]", help="None: where most memory is free.")] = None,

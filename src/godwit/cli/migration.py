@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from godwit.cli.examples import example
 from godwit.cli.show import JsonOption, ManagerOption, connected, print_json, print_pairs, print_table, warn
 
 if TYPE_CHECKING:
@@ -16,7 +18,7 @@ app = typer.Typer(help="Migrations, under way and ended.", no_args_is_help=True)
 Id = Annotated[str, typer.Argument(metavar="ID")]
 
 
-@app.command("list")
+@app.command("list", epilog=example("godwit migration list", "godwit migration list --json"))
 def list_migrations(json: JsonOption = False, manager: ManagerOption = None) -> None:
     """All migrations, oldest first."""
     with connected(manager) as client:
@@ -28,7 +30,7 @@ def list_migrations(json: JsonOption = False, manager: ManagerOption = None) -> 
     print_table(("ID", "VM", "SOURCE", "DESTINATION", "PHASE", "STARTED"), rows)
 
 
-@app.command("show")
+@app.command("show", epilog=example("godwit migration show m1"))
 def show_migration(id: Id, json: JsonOption = False, manager: ManagerOption = None) -> None:
     """One migration."""
     with connected(manager) as client:
@@ -41,7 +43,7 @@ def show_migration(id: Id, json: JsonOption = False, manager: ManagerOption = No
     print_pairs([*told.items(), *goals.items()])
 
 
-@app.command("watch")
+@app.command("watch", epilog=example("godwit migration watch m1"))
 def watch_migration(id: Id, manager: ManagerOption = None) -> None:
     """Follow a migration to its end; the exit status is that of `godwit migrate`. Ctrl-C leaves it alone."""
     from godwit.cli.migrate import summary
@@ -65,7 +67,7 @@ def watch_migration(id: Id, manager: ManagerOption = None) -> None:
         print(summary(client.report(id)))
 
 
-@app.command("cancel")
+@app.command("cancel", epilog=example("godwit migration cancel m1"))
 def cancel_migration(id: Id, manager: ManagerOption = None) -> None:
     """Undo a migration, while that is possible, and wait until it is undone."""
     from godwit.cli.watch import raise_outcome
@@ -84,16 +86,23 @@ def cancel_migration(id: Id, manager: ManagerOption = None) -> None:
         warn(f"{id} was done before it could be cancelled: {migration.vm} runs on {migration.destination}")
 
 
-@app.command("report")
-def report_migration(id: Id, json: JsonOption = False, manager: ManagerOption = None) -> None:
+@app.command("report", epilog=example("godwit migration report m1", "godwit migration report m1 --html m1.html"))
+def report_migration(
+    id: Id,
+    html: Annotated[Path | None, typer.Option(metavar="FILE", help="Write a page for a browser there.")] = None,
+    json: JsonOption = False,
+    manager: ManagerOption = None,
+) -> None:
     """What happened, in numbers."""
-    from godwit.cli.report import print_report
+    from godwit.cli.report import print_report, write_html
 
     with connected(manager) as client:
         report = client.report(id)
+    if html:
+        write_html(report, html)
     if json:
         print_json(report)
-    else:
+    elif not html:
         print_report(report)
 
 

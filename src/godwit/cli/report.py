@@ -2,10 +2,23 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from godwit.cli.show import print_pairs, print_table
 from godwit.cli.units import format_mib, format_ms
+from godwit.core.errors import Refused
 from godwit.core.model import MIB
 from godwit.core.report import Report
+
+
+def write_html(report: Report, file: Path) -> None:
+    """The file is a page that tells of this migration; `Refused` if it cannot be written."""
+    from godwit.client.picture import report_html
+
+    try:
+        file.write_text(report_html([report], [], []), encoding="utf-8")
+    except OSError as error:
+        raise Refused(f"{file} cannot be written: {error.strerror}; name another file with --html", "html") from error
 
 
 def print_report(report: Report) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -13,6 +14,10 @@ if TYPE_CHECKING:
     from pydantic import BaseModel
 
     from godwit.client.client import Client
+
+GAP = "  "
+LEAST = 8
+"""Columns of a table are not made narrower than that."""
 
 JsonOption = Annotated[bool, typer.Option("--json", help="Print what the REST API answers.")]
 ManagerOption = Annotated[
@@ -47,11 +52,26 @@ def print_json(value: BaseModel | Sequence[BaseModel]) -> None:
 
 
 def print_table(heads: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
-    """Aligned columns under their heads; nothing but the heads when there is nothing."""
+    """Aligned columns under their heads; only a terminal cuts what is too wide for it."""
     cells = [list(heads), *([_cell(each) for each in row] for row in rows)]
     widths = [max(len(row[column]) for row in cells) for column in range(len(heads))]
+    if sys.stdout.isatty():
+        widths = fitting(widths, shutil.get_terminal_size().columns)
     for row in cells:
-        print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+        shown = (_cut(cell, width).ljust(width) for cell, width in zip(row, widths, strict=True))
+        print(GAP.join(shown).rstrip())
+
+
+def fitting(widths: Sequence[int], columns: int) -> list[int]:
+    """The widths, the widest taken back until all fit; none below LEAST, which may then not fit."""
+    shrunk = list(widths)
+    while sum(shrunk) + len(GAP) * (len(shrunk) - 1) > columns and max(shrunk) > LEAST:
+        shrunk[shrunk.index(max(shrunk))] -= 1
+    return shrunk
+
+
+def _cut(text: str, width: int) -> str:
+    return text if len(text) <= width else text[: width - 1] + "…"
 
 
 def print_pairs(pairs: Sequence[tuple[str, object]]) -> None:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from godwit.cli.examples import example
 from godwit.cli.show import JsonOption, ManagerOption, connected, print_json, print_pairs, print_table, warn
 
 if TYPE_CHECKING:
@@ -17,7 +18,13 @@ app = typer.Typer(help="Virtual machines.", no_args_is_help=True)
 VmName = Annotated[str, typer.Argument(metavar="NAME")]
 
 
-@app.command("create")
+@app.command(
+    "create",
+    epilog=example(
+        "godwit vm create web-1 --memory 2GiB --cpus 2 --network lan",
+        "godwit vm create db-1 --image /srv/images/debian-12.qcow2 --network lan --ssh-key ~/.ssh/id_ed25519.pub",
+    ),
+)
 def create_vm(
     context: typer.Context,
     name: Annotated[str | None, typer.Argument(metavar="NAME")] = None,
@@ -75,7 +82,7 @@ def create_vm(
     _told(vm, json, f"{vm.name} {'runs on' if request.start else 'is made on'} {vm.host}" + _addresses(vm))
 
 
-@app.command("schema")
+@app.command("schema", epilog=example("godwit vm schema"))
 def print_schema() -> None:
     """What a file for `vm create --file` may hold, as JSON Schema."""
     from json import dumps
@@ -85,7 +92,7 @@ def print_schema() -> None:
     print(dumps(schema(), indent=2))
 
 
-@app.command("start")
+@app.command("start", epilog=example("godwit vm start web-1"))
 def start_vm(name: VmName, json: JsonOption = False, manager: ManagerOption = None) -> None:
     """Start a VM that is stopped or has crashed."""
     with connected(manager) as client:
@@ -93,7 +100,7 @@ def start_vm(name: VmName, json: JsonOption = False, manager: ManagerOption = No
     _told(vm, json, f"{vm.name} runs on {vm.host}")
 
 
-@app.command("stop")
+@app.command("stop", epilog=example("godwit vm stop web-1 --grace 2min"))
 def stop_vm(
     name: VmName,
     grace: Annotated[str, typer.Option(help="How long it may take by itself; 0s: off at once.")] = "30s",
@@ -109,7 +116,7 @@ def stop_vm(
     _told(vm, json, f"{vm.name} is stopped")
 
 
-@app.command("list")
+@app.command("list", epilog=example("godwit vm list", "godwit vm list --json"))
 def list_vms(json: JsonOption = False, manager: ManagerOption = None) -> None:
     """All VMs."""
     with connected(manager) as client:
@@ -121,7 +128,7 @@ def list_vms(json: JsonOption = False, manager: ManagerOption = None) -> None:
     print_table(("NAME", "STATE", "HOST", "MEMORY", "CPUS", "IP"), rows)
 
 
-@app.command("show")
+@app.command("show", epilog=example("godwit vm show web-1"))
 def show_vm(name: VmName, json: JsonOption = False, manager: ManagerOption = None) -> None:
     """One VM."""
     from godwit.cli.units import format_mib
@@ -140,7 +147,7 @@ def show_vm(name: VmName, json: JsonOption = False, manager: ManagerOption = Non
     print_pairs([*told.items(), *numbered])
 
 
-@app.command("delete")
+@app.command("delete", epilog=example("godwit vm delete web-1"))
 def delete_vm(name: VmName, manager: ManagerOption = None) -> None:
     """Forget a VM that is stopped, and remove its disks."""
     from godwit.cli.units import format_mib
@@ -153,7 +160,7 @@ def delete_vm(name: VmName, manager: ManagerOption = None) -> None:
         print(f"disk {disk.name} ({format_mib(disk.size_bytes)}) is removed: {disk.path}")
 
 
-@app.command("console")
+@app.command("console", epilog=example("godwit vm console web-1"))
 def open_console(name: VmName, manager: ManagerOption = None) -> None:
     """The serial console; leave it with Ctrl-]."""
     from godwit.cli.terminal import join

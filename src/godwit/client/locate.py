@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from godwit.client.place import Place, Remote
 
 KEYS = ("manager", "token", "ca")
+SYSTEM_SOCKET = Path("/run/godwit/manager.sock")
+"""Of the manager that systemd runs on this machine."""
 
 
 def runtime_dir() -> Path:
@@ -42,7 +44,8 @@ def lab_socket(name: str | None = None) -> Path:
 
 
 def manager_place(named: str | None = None) -> Place:
-    """The manager's socket or URL: as named, else GODWIT_MANAGER, else the user's configuration, else the lab's.
+    """The manager's socket or URL: as named, else GODWIT_MANAGER, else the user's configuration, else a lab,
+    else this machine's.
 
     The token of one with a URL is GODWIT_TOKEN, else the configuration's; the same for GODWIT_CA and its authority.
     """
@@ -51,7 +54,7 @@ def manager_place(named: str | None = None) -> Place:
     configured = {} if given and "://" not in given else _configured(user_config())
     found = given or configured.get("manager")
     if found is None:
-        return lab_socket()
+        return SYSTEM_SOCKET if SYSTEM_SOCKET.exists() and not lab_socket().exists() else lab_socket()
     return _remote(found, configured) if "://" in found else Path(found)
 
 

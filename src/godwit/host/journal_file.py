@@ -37,15 +37,17 @@ class JournalFile:
         After an error (disk full) it counts as never written, and the next append cuts off what is there of it.
         """
         line = _line(record)
-        file = self._open()
         try:
+            file = self._open()
             if os.pwrite(file, line, self._good_bytes) != len(line):
                 raise OSError(ENOSPC, os.strerror(ENOSPC))
             if durable:
                 os.fdatasync(file)
         except OSError as error:
             self.close()
-            raise Failed(f"{self._path} cannot be written: {error.strerror}; make room on that disk") from error
+            raise Failed(
+                f"{self._path} cannot be written: {error.strerror}; make room on that disk", "disk-full"
+            ) from error
         self._good_bytes += len(line)
         self._records.append(record)
 

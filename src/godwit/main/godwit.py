@@ -27,8 +27,13 @@ COMMANDS = {
     "manager": "godwit.main.daemons:manager_app",
     "agent": "godwit.main.daemons:agent_app",
     "pki": "godwit.main.pki:app",
+    "completion": "godwit.cli.completion:app",
 }
 """Where each command is, in the order of the help."""
+
+
+COMPLETE = "_GODWIT_COMPLETE"
+"""Set by the lines of `godwit completion` when a shell asks what may come next."""
 
 
 class LazyGroup(typer.core.TyperGroup):
@@ -84,6 +89,8 @@ def root(
 
 def main(arguments: Sequence[str]) -> int:
     """Does what the arguments say and returns the exit status; whatever goes wrong is one line on standard error."""
+    if COMPLETE in os.environ:
+        _know_shells()
     try:
         app(list(arguments), prog_name="godwit")
     except GodwitError as error:
@@ -104,6 +111,12 @@ def main(arguments: Sequence[str]) -> int:
 def run() -> None:
     """The program."""
     sys.exit(main(sys.argv[1:]))
+
+
+def _know_shells() -> None:
+    from typer.completion import completion_init  # type: ignore[attr-defined]
+
+    completion_init()
 
 
 def _failed(error: BaseException, text: str, status: int) -> int:

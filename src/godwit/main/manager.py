@@ -17,6 +17,7 @@ from godwit.api.callers import by_token, by_uid
 from godwit.contract.host import Host
 from godwit.contract.store import Store
 from godwit.core.config import ManagerConfig
+from godwit.main.ready import tell_ready
 from godwit.manager.manager import Manager
 from godwit.rpc.remote import connect
 from godwit.store.sqlite import open_store
@@ -79,5 +80,6 @@ async def _told_to_stop(servings: list[asyncio.Task[None]]) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     waiting = asyncio.create_task(stop.wait())
+    tell_ready()
     await asyncio.wait({waiting, *servings}, return_when=asyncio.FIRST_COMPLETED)
     waiting.cancel()

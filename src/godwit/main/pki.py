@@ -31,7 +31,7 @@ class For(StrEnum):
     agent = "agent"
 
 
-@app.command()
+@app.command(epilog=example("godwit pki init --dir /etc/godwit/pki"))
 def init(directory: Annotated[Path, typer.Option("--dir", help="Where the authority shall lie.")]) -> None:
     """Make the authority that all certificates come from. Keep its key off the hosts."""
     with _errors_as_one_sentence():
@@ -39,7 +39,12 @@ def init(directory: Annotated[Path, typer.Option("--dir", help="Where the author
         typer.echo(f"{ca.certificate}: give it to every host; {ca.key}: keep it secret")
 
 
-@app.command()
+@app.command(
+    epilog=example(
+        "godwit pki issue manager --address 10.0.0.10 --dir /etc/godwit/pki --out /etc/godwit",
+        "godwit pki issue agent host-a --address 10.0.0.11 --dir /etc/godwit/pki --out for-host-a",
+    )
+)
 def issue(
     role: Annotated[For, typer.Argument(help="Whom it is for.")],
     name: Annotated[str, typer.Argument(help="The host's name (agent only).")] = "",
