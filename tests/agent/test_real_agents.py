@@ -8,12 +8,15 @@ import json
 import socket
 import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import replace
 from pathlib import Path
+from typing import cast
 
 import pytest
 
-from godwit.contract.host import Host, Nothing, StopVm
+from godwit.contract.host import Host, IncomingReady, Nothing, PrepareIncoming, StopVm
 from godwit.core.config import AgentConfig, DatastoreConfig, Tls
+from godwit.core.errors import Failed
 from godwit.core.model import Image, VmSpec, VmState
 from godwit.core.placement import pin
 from godwit.lab.image import default_cache, ensure_image
@@ -150,6 +153,34 @@ async def begin(pair: Pair, *, bandwidth_bytes_per_s: int | None = None) -> None
     await pair.prepare(bandwidth_bytes_per_s=bandwidth_bytes_per_s)
     async for _ in pair.source.copy(pair.order()):
         break
+
+
+class Misleading:
+    """The destination, but for the address that it tells."""
+
+    def __init__(self, host: Host) -> None:
+        self._host = host
+
+    def __getattr__(self, verb: str) -> object:
+        return getattr(self._host, verb)
+
+    async def prepare_incoming(self, request: PrepareIncoming, /) -> IncomingReady:
+        return (await self._host.prepare_incoming(request)).model_copy(update={"uri": "nowhere:1"})
+
+
+def test_a_stream_that_qemu_refuses_leaves_the_vm_where_it_is(image: Image, certificates: Path) -> None:
+    async def story(pair: Pair, source: RunningAgent, destination: RunningAgent) -> None:
+        await pair.source.start_vm(pair.start)
+        await replace(pair, destination=cast(Host, Misleading(pair.destination))).prepare()
+        with pytest.raises(Failed, match="runs on where it was: QEMU refused migrate"):
+            await pair.copy()
+        await pair.undo()
+
+        status = await pair.source.vm_status(pair.ref)
+        assert (status.state, status.owned) == (VmState.running, True)
+        assert await pids(pair.destination) == []
+
+    tell(story, image, certificates)
 
 
 async def pids(host: Host) -> list[tuple[int | None, int | None]]:

@@ -168,6 +168,22 @@ def test_a_destination_that_is_gone_does_not_keep_the_source_from_going_on(site:
     run(story())
 
 
+def test_a_destination_that_is_restarted_too_is_left_with_nothing(site: Site) -> None:
+    async def story() -> None:
+        await kill(site, Phase.copying, 5)
+        site.doors["host-b"].is_cut = True
+        manager = site.start()
+        await manager.start()
+        await until(lambda: manager.runner.migrations()[0].phase is Phase.undoing)
+        site.doors["host-b"].is_cut = False
+        events = await ended(manager, "m1")
+        assert [event.text for event in events if event.kind is EventKind.warned] == []
+        assert site.world.leftovers() == []
+        await manager.close()
+
+    run(story())
+
+
 def test_numbers_of_events_and_migrations_go_on_after_a_restart(site: Site) -> None:
     async def story() -> None:
         async with site.manager() as manager:

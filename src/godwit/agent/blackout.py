@@ -43,6 +43,7 @@ class Blackout:
         self._telling = telling
         self._uri = uri
         self._broken = False
+        self._refusal: str | None = None
         self._answer: GoAnswer | None = None
         self._watchdog: asyncio.TimerHandle | None = None
         self._tasks: set[asyncio.Task[None]] = set()
@@ -138,7 +139,13 @@ class Blackout:
         task.add_done_callback(self._tasks.discard)
 
     async def _start_sending(self) -> None:
-        await memory.start_sending(self._vm.machine.monitor, self._uri)
+        try:
+            await memory.start_sending(self._vm.machine.monitor, self._uri)
+        except Unreachable:
+            raise
+        except Failed as error:  # there is no stream that could stop the VM
+            self._refusal = error.message
+            await self._runs_again()
 
     async def _send_go(self, *, last: bool) -> None:
         """The token is at the destination; asked again until it answers: nobody takes it back because time passed."""
@@ -194,7 +201,8 @@ class Blackout:
 
     async def _reason(self) -> str:
         sample = await memory.sample(self._vm.machine.monitor)
-        return f"{self._order.vm} was not moved and runs on where it was: {sample.error or 'the stream was broken off'}"
+        why = self._refusal or sample.error or "the stream was broken off"
+        return f"{self._order.vm} was not moved and runs on where it was: {why}"
 
     def _settle(self, outcome: GoAnswer | GodwitError) -> None:
         self._telling.finish(outcome if isinstance(outcome, GodwitError) else None)

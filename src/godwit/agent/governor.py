@@ -15,6 +15,8 @@ from godwit.qemu import memory, sockets
 
 TICK_S = 0.25
 """Between two looks at a pass that goes on; QEMU's own figures are no fresher than 0.1 s."""
+SILENCE_S = 10.0
+"""A stream that takes nothing for so long is broken, whatever TCP still hopes for (by default a quarter of an hour)."""
 
 
 class Governor:
@@ -30,6 +32,8 @@ class Governor:
         self._decided: Decision | None = None
         self._allowed = False
         self._over = False
+        self._sent_bytes = 0
+        self._sent_at_s = 0.0
 
     @property
     def predicted_ms(self) -> float | None:
@@ -65,7 +69,7 @@ class Governor:
 
     async def run(self) -> None:
         """Samples until stopped; `Failed` when the goal cannot be met."""
-        started = monotonic()
+        started = self._sent_at_s = monotonic()
         short = 0
         while not self._over:
             number = await self._next_pass()
@@ -74,6 +78,7 @@ class Governor:
             short = short or await sockets.keep_short(self._vm.machine.qemu_pid, self._uri)
             sample = await memory.sample(self._vm.machine.monitor)
             self._tell_progress(sample, monotonic() - started)
+            self._check_silence(sample)
             if number is not None and number > 0:
                 await self._pass_ended(number, sample)
 
@@ -84,6 +89,16 @@ class Governor:
                 return await self._passes.get()
         except TimeoutError:
             return None
+
+    def _check_silence(self, sample: memory.MemorySample) -> None:
+        if sample.transferred_bytes != self._sent_bytes:
+            self._sent_bytes, self._sent_at_s = sample.transferred_bytes, monotonic()
+        elif monotonic() - self._sent_at_s > SILENCE_S:
+            raise Failed(
+                f"{self._vm.name} was not moved and runs on where it was: the stream took nothing for "
+                f"{SILENCE_S:.0f} s; look after the migration network, then move it again",
+                "stream-stalled",
+            )
 
     async def _pass_ended(self, number: int, sample: memory.MemorySample) -> None:
         self._samples.append(

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
+from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 from enum import StrEnum
 
 from godwit.contract.host import Host, Order, VmRef
-from godwit.core.errors import Failed, GodwitError, NotFound, Unresolved
+from godwit.core.errors import Failed, GodwitError, NotFound, Unreachable, Unresolved
 from godwit.core.migration import Event, EventKind, Migration
 from godwit.core.phase import DEADLINES_S, STEPS, Phase
 from godwit.manager.book import Book
 
 ASK_AGAIN_S = 1.0
+UNDO_S = 20.0
+"""An agent that is being restarted answers again within this; one that does not is left with what it holds."""
 
 UNTOUCHED = frozenset({Phase.pending, Phase.checking})
 
@@ -72,6 +75,7 @@ class _Ending:
         self._source = source
         self._destination = destination
         self._book = book
+        self._undo_until_s: float | None = None
         self.why = ""
 
     async def reached(self) -> bool:
@@ -121,12 +125,20 @@ class _Ending:
             await self._source.abort_outgoing(self._order)
             await _walk(self._book, Phase.undoing)
             for what in (self._destination.abort_incoming, self._destination.release, self._source.release):
-                try:
-                    await what(self._order)
-                except Failed as error:
-                    await self._warn(f"undoing was not complete: {error.message}")
+                await self._undone(what)
         why = Failed(f"the manager ended while {self._order.vm} was being moved; it runs where it was: move it again")
         await _walk(self._book, Phase.failed, why)
+
+    async def _undone(self, what: Callable[[Order], Awaitable[object]]) -> None:
+        """That was undone, or cannot be; `Unreachable`: it shall be tried again, which is harmless."""
+        now_s = asyncio.get_running_loop().time()
+        self._undo_until_s = self._undo_until_s or now_s + UNDO_S
+        try:
+            await what(self._order)
+        except Failed as error:
+            if isinstance(error, Unreachable) and now_s < self._undo_until_s:
+                raise
+            await self._warn(f"undoing was not complete: {error.message}")
 
     async def _warn(self, text: str) -> None:
         await self._book.record(Event(at=datetime.now(UTC), kind=EventKind.warned, text=text))
