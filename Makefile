@@ -1,3 +1,6 @@
+# Two at a time, each file in one piece: a lab is shared by the tests of its file, and most of them wait for guests.
+PARALLEL = -n 2 --dist loadfile
+
 .PHONY: help demo test acceptance check lint format clean
 
 help: ## Show this list
@@ -9,7 +12,7 @@ demo: ## Migrate a VM there and back while clients talk to it, and show that non
 
 test: ## Run every test but the longest, those with real VMs too
 	@tools/setup test
-	@.venv/bin/pytest -m "not acceptance"
+	@.venv/bin/pytest $(PARALLEL) -m "not acceptance"
 
 acceptance: ## Run the acceptance tests only: godwit as users meet it
 	@tools/setup test
@@ -23,7 +26,7 @@ lint: ## Format, lint, types and imports
 	.venv/bin/lint-imports
 
 check: lint ## The same, and the tests that need no VM
-	.venv/bin/pytest -m "not lab and not root and not acceptance"
+	.venv/bin/pytest $(PARALLEL) -m "not lab and not root and not acceptance"
 
 format: ## Format the code and repair what the linter can
 	@tools/setup check
