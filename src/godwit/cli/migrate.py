@@ -31,6 +31,7 @@ def migrate(
     max_blackout: Annotated[str, typer.Option(help="How long the VM may stand still.")] = "300ms",
     deadline: Annotated[str | None, typer.Option(help="After that the move is undone, such as 5min.")] = None,
     bandwidth: Annotated[str | None, typer.Option(help="Most that memory may take of the link.")] = None,
+    force: Annotated[bool, typer.Option("--force", help="Take the risks that docs/checks.md marks so.")] = False,
     detach: Annotated[bool, typer.Option("--detach", help="Print the migration's name and do not wait.")] = False,
     json: JsonOption = False,
     manager: ManagerOption = None,
@@ -39,7 +40,9 @@ def migrate(
     from godwit.cli.requests import migration_requests
     from godwit.cli.watch import Interrupts
 
-    requests = migration_requests(vms, host, max_blackout=max_blackout, deadline=deadline, bandwidth=bandwidth)
+    requests = migration_requests(
+        vms, host, max_blackout=max_blackout, deadline=deadline, bandwidth=bandwidth, force=force
+    )
     with connected(manager) as client:
         if detach:
             _detach(client, requests, json=json)

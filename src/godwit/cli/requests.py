@@ -111,7 +111,7 @@ def datastore_request(name: str, path: str, *, shared: bool) -> Datastore:
 
 
 def migration_requests(
-    vms: str, host: str | None, *, max_blackout: str, deadline: str | None, bandwidth: str | None
+    vms: str, host: str | None, *, max_blackout: str, deadline: str | None, bandwidth: str | None, force: bool = False
 ) -> list[MigrationRequest]:
     """One request for each VM of a list with commas; `Invalid` says which word is wrong."""
     goals = {
@@ -119,6 +119,7 @@ def migration_requests(
         "max_blackout_ms": parse_ms(max_blackout),
         "deadline_s": parse_s(deadline) if deadline else None,
         "bandwidth_bytes_per_s": parse_bytes_per_s(bandwidth) if bandwidth else None,
+        "force": force,
     }
     names = vms.split(",")
     if len(set(names)) < len(names):

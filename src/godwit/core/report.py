@@ -9,6 +9,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Literal
 
+from godwit.core.finding import Finding
 from godwit.core.model import Fact
 
 
@@ -93,6 +94,8 @@ class Report(Fact):
     network: NetworkReport = NetworkReport()
     connections: tuple[ConnectionReport, ...] | None = None
     """None: not observed."""
+    findings: tuple[Finding, ...] = ()
+    """What the checks before it warned of, and the blockers that `--force` went over."""
     timeline: tuple[TimelineEntry, ...] = ()
     error: str | None = None
     stopped_at_ms: float | None = None

@@ -3,16 +3,37 @@
 from __future__ import annotations
 
 import asyncio
+from datetime import UTC, datetime
 
+from godwit.contract.diary import Diary
 from godwit.contract.host import Nothing
+from godwit.core.finding import Finding, Severity, refuse
+from godwit.core.migration import Event, EventKind
 from godwit.core.phase import Phase
 from godwit.core.plan import Move, Plan, make
+from godwit.core.preflight import Case, find
 from godwit.flow.ending import phase
 from godwit.flow.sides import Sides
 
 
 async def check(move: Move, sides: Sides) -> Plan:
-    """The plan; `Refused` names what stands in the way."""
+    """The plan; `Refused` says what stands in the way. What does not is in the diary."""
     async with phase(Phase.checking, sides.diary):
-        source, destination = await asyncio.gather(sides.source.facts(Nothing()), sides.destination.facts(Nothing()))
-        return make(move, source, destination)
+        case = await look(move, sides)
+        findings = find(case)
+        refuse(findings, force=move.request.force)
+        for each in findings:
+            if each.severity is not Severity.note:
+                await _tell(each, sides.diary)
+        return make(move, case.source, case.destination)
+
+
+async def look(move: Move, sides: Sides) -> Case:
+    """What both hosts say now."""
+    source, destination = await asyncio.gather(sides.source.facts(Nothing()), sides.destination.facts(Nothing()))
+    return Case(move, source, destination)
+
+
+async def _tell(finding: Finding, diary: Diary) -> None:
+    data = {"finding": finding.model_dump(mode="json")}
+    await diary.record(Event(at=datetime.now(UTC), kind=EventKind.warned, text=finding.sentence, data=data))

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Literal, cast
 
 from godwit.contract.host import HandedOver, Relayed, Settled
+from godwit.core.finding import Finding
 from godwit.core.migration import Event, Migration
 from godwit.core.phase import Phase
 from godwit.core.report import Announcement, Forecast, NetworkReport, Report, TimelineEntry
@@ -39,6 +40,7 @@ def compose(
         total_ms=_total_ms(migration, events),
         timeline=tuple(TimelineEntry(at_ms=event.at_ms, event=event.text) for event in _told(events)),
         transferred_bytes=max((e.progress.transferred_bytes for e in events if e.progress), default=0),
+        findings=tuple(Finding.model_validate(e.data["finding"]) for e in events if "finding" in e.data),
         error=migration.error,
     )
     return _with_hand_over(base, handed, settled) if handed else base

@@ -1,13 +1,15 @@
-"""Obstacles: each rule fires for its own reason, and for no other."""
+"""Checks: each rule fires for its own reason, and for no other."""
 
 from __future__ import annotations
 
 import pytest
 
 from godwit.core.errors import Refused
+from godwit.core.finding import Finding, Severity, blocker, note, refuse, standing, warning
 from godwit.core.migration import MigrationRequest
 from godwit.core.model import DatastoreFacts, Disk, Firmware, HostFacts, UefiFacts, VmState, VmStatus
-from godwit.core.plan import Move, make, obstacles
+from godwit.core.plan import Move, make
+from godwit.core.preflight import Case, find
 from godwit.testing.world import PINNED, SPEC, facts
 
 DISK = Disk(name="root", datastore="nowhere", path="/nowhere/root.raw", size_bytes=1)
@@ -42,11 +44,15 @@ def destination(**changes: object) -> HostFacts:
     return facts("host-b").model_copy(update=changes)
 
 
+def codes(case: Case) -> list[str]:
+    return [each.code for each in find(case)]
+
+
 def test_nothing_stands_in_the_way_of_an_ordinary_move() -> None:
-    assert obstacles(a_move(), source(), destination()) == []
+    assert codes(Case(a_move(), source(), destination())) == []
     assert make(a_move(), source(), destination()).multifd
     both = {"datastores": (nowhere(shared=True), *source().datastores), "uefi": OVMF}
-    assert obstacles(a_move(disks=(DISK,), firmware=UEFI), source(**both), destination(**both)) == []
+    assert codes(Case(a_move(disks=(DISK,), firmware=UEFI), source(**both), destination(**both))) == []
 
 
 def test_multifd_needs_both() -> None:
@@ -89,7 +95,38 @@ def test_multifd_needs_both() -> None:
         (a_move(), source(), destination(qemu=QEMU.model_copy(update={"accelerator": "kvm"})), "machine-incompatible"),
     ],
 )
-def test_each_obstacle_is_named_alone(move: Move, here: HostFacts, there: HostFacts, code: str) -> None:
-    assert [each[1] for each in obstacles(move, here, there)] == [code]
-    with pytest.raises(Refused, match="host-"):
-        make(move, here, there)
+def test_each_blocker_is_found_alone(move: Move, here: HostFacts, there: HostFacts, code: str) -> None:
+    found = find(Case(move, here, there))
+    assert [(each.code, each.severity) for each in found] == [(code, Severity.blocker)]
+    with pytest.raises(Refused, match="host-") as refused:
+        refuse(found, force=True)
+    assert refused.value.code == code
+
+
+RISK = blocker("risk", "it is risky", "seen", "do not", overridable=True)
+WALL = blocker("wall", "it cannot work", "seen", "do not")
+HINT = warning("hint", "it may hurt", "seen", "look")
+FACT = note("fact", "so it is", "seen", "nothing")
+
+
+@pytest.mark.parametrize(
+    ("found", "force", "left"),
+    [
+        ([HINT, FACT], False, []),
+        ([HINT, RISK], False, [RISK]),
+        ([HINT, RISK], True, []),
+        ([RISK, WALL], True, [WALL]),
+    ],
+)
+def test_force_goes_over_what_may_be_risked(found: list[Finding], force: bool, left: list[Finding]) -> None:
+    assert standing(found, force=force) == left
+
+
+def test_a_risk_names_the_flag_that_takes_it() -> None:
+    assert "--force" in RISK.sentence
+    assert "--force" not in WALL.sentence
+
+
+def test_blockers_come_first() -> None:
+    rules = (lambda case: iter([FACT, HINT]), lambda case: iter([WALL]))
+    assert find(Case(a_move(), source(), destination()), rules) == (WALL, HINT, FACT)
