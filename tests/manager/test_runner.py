@@ -120,7 +120,7 @@ def test_what_cannot_be_moved_is_refused(
 @pytest.mark.parametrize(
     ("lacks", "sentence"),
     [
-        ({"memory_mib": 200}, "host-b has 200 MiB of 200 MiB free, web-1 needs 256 MiB"),
+        ({"memory_mib": 200}, "too little memory for web-1 .200 MiB of 200 MiB free, web-1 needs 256 MiB"),
         ({"networks": ()}, "host-b has no network 'lan'"),
     ],
 )
