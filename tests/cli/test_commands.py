@@ -152,6 +152,7 @@ def test_with_json_the_output_is_the_report_alone(godwit: Godwit) -> None:
         "max_blackout_ms": 200,
         "deadline_s": 300.0,
         "bandwidth_bytes_per_s": 125_000_000,
+        "force": False,
     }
 
 
