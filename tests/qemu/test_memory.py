@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from dataclasses import replace
+from typing import cast
 
 import pytest
 
@@ -179,3 +180,24 @@ async def test_there_is_nothing_to_break_off_before_a_stream_begins(machine: Mac
 async def test_announcing_is_accepted(machine: Machine) -> None:
     await memory.announce(machine.monitor)
     await asyncio.gather(*[memory.announce(machine.monitor, rounds=1) for _ in range(3)])
+
+
+class ClearingUp:
+    """A monitor whose QEMU still holds its last stream the first times it is asked."""
+
+    def __init__(self) -> None:
+        self.asked: list[str] = []
+
+    async def execute(self, command: str, *_: object, **__: object) -> object:
+        self.asked.append(command)
+        if command == "query-yank":
+            return [{"type": "migration"}] if self.asked.count("query-yank") < 3 else []
+        return []
+
+
+async def test_a_sender_waits_until_its_last_stream_is_cleared_up() -> None:
+    qemu = ClearingUp()
+    await memory.prepare_sender(cast(Monitor, qemu), multifd=False, bandwidth_bytes_per_s=None)
+
+    assert qemu.asked[:3] == ["query-yank"] * 3
+    assert qemu.asked[-1] == "migrate-set-parameters"

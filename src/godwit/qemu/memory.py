@@ -7,6 +7,7 @@ it may resume a source whose copy is complete elsewhere): a stream is broken off
 
 from __future__ import annotations
 
+import asyncio
 import math
 from dataclasses import dataclass
 from typing import Any
@@ -20,6 +21,8 @@ MULTIFD_CHANNELS = 2
 HOLD_MS = 1
 """A downtime limit that a busy guest never meets: QEMU goes on copying until the limit is raised."""
 
+_CLEAR_UP_S = 15.0
+_LOOK_S = 0.05
 _UNLIMITED_BYTES_PER_S = 10**12
 _LONGEST_BLACKOUT_MS = 2_000_000
 """QEMU accepts no more."""
@@ -64,7 +67,11 @@ async def prepare_receiver(monitor: Monitor, *, address: str, multifd: bool) -> 
 async def prepare_sender(
     monitor: Monitor, *, multifd: bool, bandwidth_bytes_per_s: int | None, channels: int = MULTIFD_CHANNELS
 ) -> None:
-    """QEMU is set to send, held back from switching over, and capped (none: as fast as the link)."""
+    """QEMU is set to send, held back from switching over, and capped (none: as fast as the link).
+
+    What is left of an earlier stream is gone: QEMU says `failed` before it clears up, and takes no other until then.
+    """
+    await _cleared_up(monitor)
     await _set_capabilities(monitor, multifd=multifd, also={})
     limits = {
         "max-bandwidth": bandwidth_bytes_per_s or _UNLIMITED_BYTES_PER_S,
@@ -118,6 +125,17 @@ async def announce(
 ) -> None:
     """QEMU sends RARPs and asks the guest's driver to announce itself: now and `rounds` - 1 times more."""
     await monitor.execute("announce-self", initial=initial_ms, max=longest_ms, rounds=rounds, step=step_ms)
+
+
+async def _cleared_up(monitor: Monitor) -> None:
+    held = {"type": "migration"}
+    try:
+        async with asyncio.timeout(_CLEAR_UP_S):
+            while held in await monitor.execute("query-yank"):  # noqa: ASYNC110 - QEMU tells of it by no event
+                await asyncio.sleep(_LOOK_S)
+    except TimeoutError as error:
+        why = f"QEMU has not cleared up its last stream for {_CLEAR_UP_S:g} s; try again later"
+        raise Failed(why, "stream-stays") from error
 
 
 async def _set_capabilities(monitor: Monitor, *, multifd: bool, also: dict[str, bool]) -> None:
