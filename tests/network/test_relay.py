@@ -10,7 +10,7 @@ from collections.abc import Iterator
 import pytest
 
 from godwit.network.port import plug
-from godwit.network.relay import Turnout
+from godwit.network.relay import Track, Turnout
 from godwit.network.ring import SACRIFICE, TapHandle, sacrifice
 
 from .conftest import Ear, Lan, forwards, frame, ip, silence
@@ -39,7 +39,7 @@ class Points:
         self.beyond = lan.at("other")
         self.vm.says(frame(VM, BROADCAST, "here I am"))
         lan.far.hears(frame(VM, BROADCAST, "here I am"))
-        self.turnout = Turnout("gw-vm", "gv-vm", VM, TapHandle(os.getpid(), tap.fd))
+        self.turnout = Turnout(Track("gw-vm", "lan", "gv-vm", "gv-vm"), VM, TapHandle.of(os.getpid(), tap.fd))
 
     def send(self, *texts: str) -> list[bytes]:
         sent = [frame(FAR, VM, text) for text in texts]
@@ -79,6 +79,33 @@ def test_what_waits_goes_first_and_what_comes_goes_after(points: Points) -> None
     assert points.beyond_heard(coming[-1]) == [*waiting, *coming]
     assert (turned.frames_drained, turned.frames_replayed) == (3, 0)
     assert points.vm.listen() == []
+
+
+def test_what_comes_during_the_turn_waits_for_what_came_before(points: Points) -> None:
+    tap, siding = points.lan.at("gw-vm"), points.lan.at("gs-vm")
+    waiting = points.send("1")
+    tap.hears(waiting[-1])
+    points.turnout.set_aside()
+    meanwhile = points.send("2", "3")
+    siding.hears(meanwhile[-1])
+
+    turned = points.turnout.turn(now_ms() + 60_000)
+    after = points.send("4")
+
+    assert points.beyond_heard(after[-1]) == [*waiting, *meanwhile, *after]
+    assert (turned.frames_drained, turned.frames_held, turned.frames_late) == (1, 2, 0)
+
+
+def test_turned_back_what_waits_in_the_siding_comes_too(points: Points) -> None:
+    siding = points.lan.at("gs-vm")
+    points.turnout.set_aside()
+    waiting = points.send("1", "2")
+    siding.hears(waiting[-1])
+
+    points.turnout.turn_back()
+
+    points.vm.hears(waiting[-1])
+    assert [each for each in points.vm.heard if each in waiting] == waiting
 
 
 def test_what_was_read_just_before_the_stop_is_sent_again_and_no_more(points: Points) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import socket
 import subprocess
 from collections.abc import Iterator
 
@@ -55,6 +56,22 @@ def send_there(pid: str, *frames: bytes) -> None:
     subprocess.run(["nsenter", "-t", pid, "-n", "/usr/bin/python3", "-c", code], check=True)
 
 
+def interfaces() -> list[str]:
+    return [name for _, name in socket.if_nameindex()]
+
+
+def listening_there(pid: str, interface: str, size: int) -> subprocess.Popen[str]:
+    """A program there that says the first frame of that size that comes out of the interface; it listens already."""
+    code = "import socket\ns=socket.socket(socket.AF_PACKET,socket.SOCK_RAW,socket.htons(3))\n"
+    code += f"s.bind(('{interface}',0))\nprint('ready',flush=True)\n"
+    code += f"while len(d:=s.recv(65536))!={size}: pass\nprint(d.hex())"
+    words = ["nsenter", "-t", pid, "-n", "/usr/bin/python3", "-c", code]
+    program = subprocess.Popen(words, stdout=subprocess.PIPE, text=True)
+    assert program.stdout is not None
+    assert program.stdout.readline() == "ready\n"
+    return program
+
+
 def destination(lan: Lan, vni: int) -> Ear:
     tap, ear = lan.tap("gw-vm")
     asyncio.run(plug(tap.name, "lan", muted=True))
@@ -90,25 +107,60 @@ def test_what_was_poured_elsewhere_does_not_come_to_the_tap(lan: Lan, elsewhere:
     assert frame(FAR, VM, "on") not in ear.listen()
 
 
+def source(lan: Lan) -> bool:
+    tap, _ = lan.tap("gw-vm")
+    asyncio.run(plug(tap.name, "lan", muted=False))
+    return asyncio.run(tunnel.open_source_end("gw-vm", bridge="lan", vni=5, local=HERE, remote=THERE))
+
+
 def test_the_sources_end_neither_learns_nor_floods(lan: Lan, elsewhere: str) -> None:
-    asyncio.run(tunnel.open_source_end("gv-vm", bridge="lan", vni=5, local=HERE, remote=THERE))
+    assert source(lan)
     lan.far.says(frame(FAR, "ff:ff:ff:ff:ff:ff", "to all"))
     lan.far.says(frame(FAR, "52:54:00:00:00:99", "unknown"))
 
     assert asyncio.run(tunnel.look("gv-vm")).sent == 0
-    asyncio.run(tunnel.close("gv-vm"))
-    asyncio.run(tunnel.close("gv-vm"))
-    assert "gv-vm" not in ip("-br link")
+    asyncio.run(tunnel.close_source_end("gw-vm"))
+    asyncio.run(tunnel.close_source_end("gw-vm"))
+    assert not set(interfaces()) & {"gv-vm", "gp-vm", "gq-vm"}
 
 
-def test_frames_that_do_not_fit_are_refused_before(lan: Lan, elsewhere: str) -> None:
+@pytest.mark.parametrize("mtu", [1600, 1500])
+def test_the_longest_frames_pass_cut_or_whole(lan: Lan, elsewhere: str, mtu: int) -> None:
+    for end in ("lan", "uplink", "far"):
+        ip(f"link set {end} mtu 1500")
+    ip(f"link set mig0 mtu {mtu}")
+    assert source(lan) is (mtu == 1600)
+    ip(f"bridge fdb add {VM} dev gp-vm master static sticky")
+    far_end(elsewhere, 5)
+    long = frame(FAR, VM, "long").ljust(1514, b"x")
+    sniffer = listening_there(elsewhere, "gv-far", len(long))
+
+    lan.far.says(long)
+
+    assert sniffer.communicate(timeout=20)[0].strip() == long.hex()
+
+
+def test_what_comes_back_goes_into_the_tap(lan: Lan, elsewhere: str) -> None:
+    tap, ear = lan.tap("gw-vm")
+    asyncio.run(plug(tap.name, "lan", muted=False))
+    asyncio.run(tunnel.open_source_end("gw-vm", bridge="lan", vni=5, local=HERE, remote=THERE))
+    far_end(elsewhere, 5)
+
+    send_there(elsewhere, frame(FAR, VM, "back"))
+
+    ear.hears(frame(FAR, VM, "back"))
+
+
+def test_frames_that_cannot_be_cut_are_refused_before(lan: Lan, elsewhere: str) -> None:
     ip("link set mig0 mtu 1500")
-    ip("link set lan mtu 1500")
+    ip("addr add fd00::1/64 dev mig0 nodad")
+    tap, _ = lan.tap("gw-vm")
+    asyncio.run(plug(tap.name, "lan", muted=False))
 
-    with pytest.raises(Refused, match="raise that to 1550"):
-        asyncio.run(tunnel.open_source_end("gv-vm", bridge="lan", vni=5, local=HERE, remote=THERE))
+    with pytest.raises(Refused, match="raise that to 1570"):
+        asyncio.run(tunnel.open_source_end("gw-vm", bridge="lan", vni=5, local="fd00::1", remote="fd00::2"))
 
-    assert "gv-vm" not in ip("-br link")
+    assert "gv-vm" not in interfaces()
 
 
 def test_ids_differ_between_migrations_and_cards() -> None:

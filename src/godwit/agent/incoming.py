@@ -219,7 +219,7 @@ def _pour_back(vm: LocalVm) -> None:
     with contextlib.suppress(GodwitError, OSError):
         fds = json.loads((vm.machine.run_dir / "launch.json").read_text())["tap_fds"]
         for plug, fd in zip(vm.passport.plugs, fds, strict=True):
-            handle, injector = TapHandle(vm.machine.qemu_pid, fd), Injector(inbound_name(plug.tap))
+            handle, injector = TapHandle.of(vm.machine.qemu_pid, fd), Injector(inbound_name(plug.tap))
             injector.send(handle.drain())
             handle.close()
             injector.close()

@@ -68,6 +68,8 @@ class Pointsman(threading.Thread):
             if message.get("event") == "STOP":
                 stamp = message["timestamp"]
                 stopped_at_ms = stamp["seconds"] * 1000 + stamp["microseconds"] / 1000
+                for each in self._turnouts:
+                    each.set_aside()
                 turned = [each.turn(stopped_at_ms) for each in self._turnouts]
                 self._loop.call_soon_threadsafe(self._told, turned)
             elif message.get("event") == "RESUME":

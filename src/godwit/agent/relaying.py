@@ -13,7 +13,7 @@ from godwit.agent.pointsman import Pointsman
 from godwit.contract.host import Peer, PrepareOutgoing, Relayed, Sighted
 from godwit.core.errors import GodwitError
 from godwit.network import tunnel
-from godwit.network.relay import Turned, Turnout
+from godwit.network.relay import Track, Turned, Turnout
 from godwit.network.ring import TapHandle
 from godwit.network.witness import Sighting, Witness, uplinks
 
@@ -91,16 +91,16 @@ class Relay:
             witness.close()
         for turnout in turnouts:
             with suppress(GodwitError):
-                self._relayed += (await tunnel.look(turnout.tunnel)).sent
-            turnout.close()
-            await tunnel.close(turnout.tunnel)
+                self._relayed += (await tunnel.look(turnout.track.tunnel)).sent
+            await asyncio.to_thread(turnout.close)
+            await tunnel.close_source_end(turnout.track.tap)
         self._removed_at_ms = self._removed_at_ms or time.time() * 1000
 
     async def look(self) -> Relayed:
         """What it did so far."""
         sent = self._relayed
         for turnout in self._turnouts:
-            sent += (await tunnel.look(turnout.tunnel)).sent
+            sent += (await tunnel.look(turnout.track.tunnel)).sent
         drained = sum(each.frames_drained for each in self._turned)
         replayed = sum(each.frames_replayed for each in self._turned)
         return Relayed(
@@ -112,17 +112,18 @@ class Relay:
         )
 
     async def _turnout(self, index: int, plug: Plug, fd: int) -> Turnout:
-        name = tunnel.tunnel_name(plug.tap)
         inbound = tunnel.inbound_name(plug.tap)
         await tunnel.open_source_end(
-            name,
+            plug.tap,
             bridge=plug.bridge,
             vni=tunnel.tunnel_id(self.order.migration, index),
             local=self._address,
             remote=self._request.destination_address,
         )
-        handle = TapHandle(self._vm.machine.qemu_pid, fd)
-        return Turnout(plug.tap, name, plug.mac, handle, inbound if tunnel.exists(inbound) else None)
+        track = Track(plug.tap, plug.bridge, tunnel.port_name(plug.tap), tunnel.tunnel_name(plug.tap))
+        handle = TapHandle.of(self._vm.machine.qemu_pid, fd)
+        earlier = inbound if tunnel.exists(inbound) else None
+        return await asyncio.to_thread(Turnout, track, plug.mac, handle, inbound=earlier)
 
     def _dismiss(self) -> None:
         if self._pointsman:
@@ -146,7 +147,7 @@ class Relay:
         while True:
             await asyncio.sleep(LOOK_S)
             now = asyncio.get_running_loop().time()
-            total = sum([(await tunnel.look(each.tunnel)).sent for each in self._turnouts])
+            total = sum([(await tunnel.look(each.track.tunnel)).sent for each in self._turnouts])
             sent, quiet_since = (total, quiet_since) if total == sent else (total, now)
             if (self._sighted and now - quiet_since >= QUIET_S) or now - started >= LONGEST_S:
                 break

@@ -1,4 +1,7 @@
-"""Counts datagrams: a UDP echo at a steady rate, run in the client node; says what was lost, doubled, disordered."""
+"""Counts datagrams at a steady rate, run in the client node: says what was lost, doubled, disordered.
+
+They are echoed by the guest (both directions), or recorded by it and fetched at the end (towards the guest only).
+"""
 
 from __future__ import annotations
 
@@ -6,13 +9,18 @@ import argparse
 import json
 import socket
 import struct
+import sys
 import threading
 import time
 from dataclasses import dataclass, field
 
+ECHO_PORT, RECORDER_PORT, RECORD_PORT = 7, 9, 1009
 SOCKET_BYTES = 8 << 20
 GRACE_S = 2.0
 """For the last answers."""
+PACE_S = 0.0005
+RECORD_S = 60.0
+_DATAGRAM = struct.Struct("!I60x")
 
 
 @dataclass
@@ -20,27 +28,25 @@ class Count:
     """What became of the datagrams."""
 
     sent: int = 0
-    answers: list[int] = field(default_factory=list)
+    arrived: list[int] = field(default_factory=list)
+    """Their numbers in the order in which they came."""
 
     def summary(self) -> dict[str, int]:
         """Counts only."""
-        distinct = set(self.answers)
-        pairs = zip(self.answers, self.answers[1:], strict=False)
+        distinct = set(self.arrived)
+        pairs = zip(self.arrived, self.arrived[1:], strict=False)
         return {
             "sent": self.sent,
             "lost": self.sent - len(distinct),
-            "duplicates": len(self.answers) - len(distinct),
+            "duplicates": len(self.arrived) - len(distinct),
             "reordered": sum(1 for before, after in pairs if after < before),
         }
 
 
-def probe(address: str, *, port: int, rate: int, seconds: float) -> Count:
-    """Sends numbered datagrams at that rate for that time, and waits for the last answers."""
+def echoed(address: str, *, rate: int, seconds: float) -> Count:
+    """Sends numbered datagrams at that rate for that time, and counts the answers."""
     count, over = Count(), threading.Event()
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as datagrams:
-        datagrams.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, SOCKET_BYTES)
-        datagrams.settimeout(0.2)
-        datagrams.connect((address, port))
+    with _towards(address, ECHO_PORT) as datagrams:
         listener = threading.Thread(target=_listen, args=(datagrams, count, over))
         listener.start()
         _send(datagrams, count, rate, seconds)
@@ -50,33 +56,59 @@ def probe(address: str, *, port: int, rate: int, seconds: float) -> Count:
     return count
 
 
+def recorded(address: str, *, rate: int, seconds: float) -> Count:
+    """The same, counted by what the guest has recorded."""
+    _record(address)
+    count = Count()
+    with _towards(address, RECORDER_PORT) as datagrams:
+        _send(datagrams, count, rate, seconds)
+    time.sleep(GRACE_S)
+    count.arrived = [number for (number,) in _DATAGRAM.iter_unpack(_record(address))]
+    return count
+
+
+def _towards(address: str, port: int) -> socket.socket:
+    datagrams = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    datagrams.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, SOCKET_BYTES)
+    datagrams.settimeout(0.2)
+    datagrams.connect((address, port))
+    return datagrams
+
+
 def _send(datagrams: socket.socket, count: Count, rate: int, seconds: float) -> None:
     begun = time.monotonic()
     while (elapsed := time.monotonic() - begun) < seconds:
         while count.sent < elapsed * rate:
-            datagrams.send(struct.pack("!I60x", count.sent))
+            datagrams.send(_DATAGRAM.pack(count.sent))
             count.sent += 1
-        time.sleep(0.0005)
+        time.sleep(PACE_S)
 
 
 def _listen(datagrams: socket.socket, count: Count, over: threading.Event) -> None:
     while not over.is_set():
         try:
-            count.answers.append(struct.unpack_from("!I", datagrams.recv(2048))[0])
+            count.arrived.append(_DATAGRAM.unpack_from(datagrams.recv(2048))[0])
         except (TimeoutError, ConnectionRefusedError):
             continue
 
 
+def _record(address: str) -> bytes:
+    """What was recorded since the last time."""
+    with socket.create_connection((address, RECORD_PORT), timeout=RECORD_S) as record, record.makefile("rb") as lines:
+        return lines.read()
+
+
 def main() -> None:
-    """`python -m godwit.lab.udp_probe ADDRESS [--rate N] [--seconds S]` prints the counts as JSON."""
+    """`python -m godwit.lab.udp_probe ADDRESS [--recorded] [--rate N] [--seconds S]` prints the counts as JSON."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("address")
-    parser.add_argument("--port", type=int, default=7)
+    parser.add_argument("--recorded", action="store_true", help="the guest records instead of echoing")
     parser.add_argument("--rate", type=int, default=500)
     parser.add_argument("--seconds", type=float, default=10.0)
     asked = parser.parse_args()
-    count = probe(asked.address, port=asked.port, rate=asked.rate, seconds=asked.seconds)
-    print(json.dumps(count.summary()))
+    sys.setswitchinterval(0.0005)
+    probe = recorded if asked.recorded else echoed
+    print(json.dumps(probe(asked.address, rate=asked.rate, seconds=asked.seconds).summary()))
 
 
 if __name__ == "__main__":

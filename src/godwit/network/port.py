@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -96,17 +97,18 @@ async def forget(bridge: str, mac: str) -> None:
     await asyncio.to_thread(_forget, bridge, mac)
 
 
-def to_tunnel(mac: str, *, tap: int, tunnel: int) -> list[Message]:
-    """Orders, by interface numbers: the bridge sends the VM's frames, and what it floods, to the tunnel only.
+def to_relay(mac: str, *, port: int, instead_of: int) -> list[Message]:
+    """Orders, by interface numbers: the bridge sends the VM's frames, and what it floods, to that port only.
 
     The entry is sticky: learning, from frames of the VM that come back by the uplink, does not move it.
     """
-    return [_entry(tunnel, mac, is_fixed=True), *to_port(tunnel, is_open=True), *to_port(tap, is_open=False)]
+    return [_entry(port, mac, is_fixed=True), *to_port(port, is_open=True), *to_port(instead_of, is_open=False)]
 
 
-def to_tap(mac: str, *, tap: int, tunnel: int) -> list[Message]:
-    """Orders that undo `to_tunnel`."""
-    return [_entry(tap, mac), *to_port(tap, is_open=True), *to_port(tunnel, is_open=False)]
+def to_tap(mac: str, *, tap: int, instead_of: Sequence[int]) -> list[Message]:
+    """Orders that undo `to_relay`."""
+    closed = [order for port in instead_of for order in to_port(port, is_open=False)]
+    return [_entry(tap, mac), *to_port(tap, is_open=True), *closed]
 
 
 def to_port(index: int, *, is_open: bool) -> list[Message]:
@@ -177,6 +179,17 @@ def _forget(bridge: str, mac: str) -> None:
             if entry.get_attr("NDA_MASTER") == master and is_fixed:
                 with suppress(NetlinkError):  # gone by itself
                     ip.fdb("del", ifindex=entry["ifindex"], lladdr=mac, flags=_NTF_MASTER)
+
+
+def attach(ip: Any, name: str, bridge: Any) -> None:
+    """An up port of the bridge (a link as pyroute2 has it) that neither learns nor floods, nor gives it its address."""
+    index = index_of(name)
+    silence(ip, name, index)
+    address = _HIGHEST + ip.link("get", index=index)[0].get_attr("IFLA_ADDRESS")[2:]
+    ip.link("set", index=index, address=address, mtu=bridge.get_attr("IFLA_MTU"), txqlen=TX_QUEUE_LENGTH)
+    ip.link("set", index=index, master=bridge["index"])
+    ip.brport("set", index=index, unicast_flood=0, mcast_flood=0, bcast_flood=0, learning=0)
+    ip.link("set", index=index, state="up")
 
 
 def silence(ip: Any, tap: str, index: int) -> None:

@@ -1,8 +1,10 @@
 """The source's half of handing a network card over: from STOP on, what comes for the VM goes to the destination.
 
-Everything is made ready before, so that the turn itself is one system call and an empty ring: the bridge's entry for
-the VM is moved to the tunnel, then the frames that still wait in the tap are sent after, behind the one or two that
-QEMU may have read and not delivered (it reads one frame per queue before it notices that the VM stands still).
+Everything is made ready before, so that the turn is a few system calls. The bridge's entry for the VM is moved to a
+siding, where what comes waits. The frames that are still in the tap are sent on, behind the one or two that QEMU may
+have read and not delivered (it reads one frame per queue before it notices that the VM stands still); then those of
+the siding; and when that is empty, the entry is moved on to the tunnel, and the kernel alone carries what comes. Only
+what comes in the few microseconds between the last look into the siding and that move can be overtaken.
 """
 
 from __future__ import annotations
@@ -11,12 +13,15 @@ from dataclasses import dataclass, field
 from time import time
 
 from godwit.network.netlink import Prepared, index_of
-from godwit.network.port import to_port, to_tap, to_tunnel
+from godwit.network.port import to_port, to_relay, to_tap
 from godwit.network.ring import Capture, Injector, TapHandle
+from godwit.network.siding import Siding
 from godwit.network.tunnel import pour_into
 
 SWALLOWED_MOST = 2
 """Frames per queue that QEMU may swallow while it stops."""
+LOOKS_MOST = 50
+"""Into the siding; frames that come faster than they are taken out may as well be overtaken."""
 SWALLOWED_WITHIN_MS = 10.0
 """Before STOP; what it read earlier was delivered, since the guest ran."""
 
@@ -29,14 +34,28 @@ class Turned:
     """Unix time at which the bridge was turned."""
     frames_replayed: int
     frames_drained: int
+    frames_held: int
+    """That came while those before them were being sent, and waited for them."""
+    frames_late: int
+    """That came while the tunnel was being opened: some of those behind them may have overtaken them."""
+
+
+@dataclass(frozen=True)
+class Track:
+    """The interfaces of one network card at its source."""
+
+    tap: str
+    bridge: str
+    port: str
+    """The bridge's way into the tunnel."""
+    tunnel: str
 
 
 @dataclass
 class Turnout:
     """One network card at its source: a bridge's entry that can be thrown over, and back."""
 
-    tap: str
-    tunnel: str
+    track: Track
     mac: str
     handle: TapHandle
     capture: Capture = field(init=False)
@@ -45,40 +64,64 @@ class Turnout:
     turned: Turned | None = None
 
     def __post_init__(self) -> None:
-        self.capture = Capture(self.tap)
-        self._injector = Injector(self.tunnel)
-        tap, tunnel = index_of(self.tap), index_of(self.tunnel)
-        self._over = Prepared(f"sending {self.mac} to the destination", to_tunnel(self.mac, tap=tap, tunnel=tunnel))
-        self._back = Prepared(f"taking {self.mac} back", to_tap(self.mac, tap=tap, tunnel=tunnel))
-        self._quiet = Prepared(f"ending broadcasts into {self.tunnel}", to_port(tunnel, is_open=False))
+        self.capture = Capture(self.track.tap)
+        self._injector = Injector(self.track.tunnel)
+        self._home = Injector(self.track.tap)
+        self._siding = Siding(self.track.tap, self.track.bridge)
+        tap, siding, port = (index_of(each) for each in (self.track.tap, self._siding.name, self.track.port))
+        what = f"sending {self.mac} to the destination"
+        self._aside = Prepared(what, to_relay(self.mac, port=siding, instead_of=tap))
+        self._on = Prepared(what, to_relay(self.mac, port=port, instead_of=siding))
+        self._back = Prepared(f"taking {self.mac} back", to_tap(self.mac, tap=tap, instead_of=(siding, port)))
+        self._quiet = Prepared(f"ending broadcasts into {self.track.port}", to_port(port, is_open=False))
+        self._aside_at_ms = 0.0
+
+    def set_aside(self) -> None:
+        """What comes for the VM waits."""
+        if not self._aside_at_ms:
+            self._aside()
+            self._aside_at_ms = time() * 1000
 
     def turn(self, stopped_at_ms: float) -> Turned:
-        """What comes for the VM goes to the destination, what waited too; turning twice is harmless."""
+        """What waited for the VM is on its way to the destination, and so is what comes; harmless when repeated."""
+        self.set_aside()
         if self.turned is None:
-            self._over()
-            at_ms = time() * 1000
             if self.inbound:
-                pour_into(self.inbound, self.tunnel)
+                pour_into(self.inbound, self._siding.name)
             drained = self.handle.drain()
             self.capture.read()
             since_ms = stopped_at_ms - SWALLOWED_WITHIN_MS
             replayed = self.capture.before(drained, since_ms=since_ms, most=SWALLOWED_MOST)
             self._injector.send([*replayed, *drained])
-            self.turned = Turned(at_ms, len(replayed), len(drained))
+            held, late = self._let_go()
+            self.turned = Turned(self._aside_at_ms, len(replayed), len(drained), held, late)
         return self.turned
+
+    def _let_go(self) -> tuple[int, int]:
+        held = 0
+        for _ in range(LOOKS_MOST):
+            if not (waiting := [*self.handle.drain(), *self._siding.drain()]):
+                break
+            held += self._injector.send(waiting)
+        self._on()
+        if self.inbound:
+            pour_into(self.inbound, self.track.tunnel)
+        return held, self._injector.send(self._siding.drain())
 
     def turn_back(self) -> None:
         """The VM runs here again, and what comes for it goes to its tap."""
         self._back()
+        self._home.send(self._siding.drain())
         if self.inbound:
-            pour_into(self.inbound, self.tap)
-        self.turned = None
+            pour_into(self.inbound, self.track.tap)
+        self.turned, self._aside_at_ms = None, 0.0
 
     def hush(self) -> None:
         """The VM runs at the destination, whose own bridge delivers broadcasts from now on."""
         self._quiet()
 
     def close(self) -> None:
-        """Sockets and descriptors are given back; tunnel and bridge stay as they are."""
-        for each in (self._over, self._back, self._quiet, self.capture, self.handle, self._injector):
+        """Sockets and descriptors are given back, the siding is gone; tunnel and bridge stay as they are."""
+        prepared = (self._aside, self._on, self._back, self._quiet)
+        for each in (*prepared, self.capture, self.handle, self._injector, self._home, self._siding):
             each.close()

@@ -102,10 +102,16 @@ class Capture:
 
 
 class TapHandle:
-    """A descriptor of QEMU's own tap: what waits in its ring can be taken out."""
+    """A descriptor of a tap: what waits in its ring can be taken out."""
 
-    def __init__(self, qemu_pid: int, fd_in_qemu: int) -> None:
-        self._fd = fetch_fd(qemu_pid, fd_in_qemu)
+    def __init__(self, fd: int) -> None:
+        """The descriptor is ours from now on."""
+        self._fd = fd
+
+    @classmethod
+    def of(cls, qemu_pid: int, fd_in_qemu: int) -> TapHandle:
+        """Of QEMU's own tap; `Failed` without the right to it."""
+        return cls(fetch_fd(qemu_pid, fd_in_qemu))
 
     def drain(self) -> list[Frame]:
         """The ring is empty; its frames in their order."""

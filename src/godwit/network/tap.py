@@ -14,6 +14,8 @@ from godwit.core.errors import Failed
 _DEVICE = "/dev/net/tun"
 _TUNSETIFF = 0x400454CA
 _IFF_TAP, _IFF_NO_PI, _IFF_VNET_HDR, _IFF_TUN_EXCL = 0x0002, 0x1000, 0x4000, 0x8000
+_TUNSETOFFLOAD = 0x400454D0
+_CHECKSUM, _TSO4, _TSO6, _TSO_ECN = 0x01, 0x02, 0x04, 0x08
 _NAME_BYTES_MAX = 15
 
 
@@ -54,6 +56,11 @@ def open_tap(name: str) -> Tap:
             raise Failed(f"there is a network interface {name} already: `ip link show {name}`", "tap") from error
         raise Failed(f"tap {name} cannot be made ({error.strerror}): run the agent as root", "tap") from error
     return Tap(name, fd)
+
+
+def take_large(tap: Tap) -> None:
+    """Large segments and unfinished checksums come out of the tap as they went in, with a header that says so."""
+    fcntl.ioctl(tap.fd, _TUNSETOFFLOAD, _CHECKSUM | _TSO4 | _TSO6 | _TSO_ECN)
 
 
 def _remedy(error: OSError) -> str:

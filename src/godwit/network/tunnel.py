@@ -1,8 +1,10 @@
 """A point-to-point tunnel of one network card's frames between the two hosts of one migration: VXLAN, one id each.
 
-The source's end is a port of the VM's bridge that neither learns nor floods, so nothing enters it but what the bridge's
-own entry sends there. The destination's end is no port at all: tc hands what comes out of it straight to the tap, so no
-loop can form, and the destination's bridge goes on sending the VM's frames to the source until the VM lives there.
+Neither end is a port of a bridge. At the destination tc hands what comes out straight to the tap, so no loop can form,
+and the destination's bridge goes on sending the VM's frames to the source until the VM lives there. At the source a
+port beside it, which neither learns nor floods, hands to it what the bridge's own entry sends there. (A VXLAN that is a
+port itself answers frames that are too long for the network below with ICMP and drops them: skb_tunnel_check_pmtu. One
+that is none lets IPv4 cut them in two, so that an ordinary MTU of 1500 everywhere will do.)
 """
 
 from __future__ import annotations
@@ -17,16 +19,18 @@ from typing import Any
 
 from godwit.core.errors import NotFound, Refused
 from godwit.network.netlink import NLM_F_CREATE, Message, Prepared, index_of, opened
-from godwit.network.port import silence
+from godwit.network.port import attach, silence
 
 UDP_PORT = 4789
-ENDS = ("gv-", "gi-")
-"""How the names of tunnels begin: a source's end, a destination's end."""
+ENDS = ("gv-", "gi-", "gp-", "gq-", "gs-")
+"""How the names of a relay's interfaces begin: a source's end, a destination's; the port beside the first and that
+port's other half; the siding."""
 OVERHEAD_BYTES = 50
 """Outer Ethernet, IPv4, UDP and VXLAN headers around a frame (RFC 7348)."""
 DSCP_EF = 0xB8
 """Expedited forwarding (RFC 3246): relayed frames must not wait behind memory."""
 _INGRESS = 0xFFFF0000
+_CLSACT, _EGRESS = 0xFFFFFFF1, 0xFFFFFFF3
 _ETH_P_ALL = 0x0003
 _EVERYTHING: dict[str, Any] = {"protocol": _ETH_P_ALL, "target": 0x10002, "keys": ["0x0/0x0+0"]}
 _RTM_NEWTFILTER = 44
@@ -49,6 +53,11 @@ def tunnel_name(tap: str) -> str:
     return f"gv{tap[2:]}"
 
 
+def port_name(tap: str) -> str:
+    """The bridge's port beside the source's end."""
+    return f"gp{tap[2:]}"
+
+
 def inbound_name(tap: str) -> str:
     """The destination's end, which outlives the VM's next departure from that host."""
     return f"gi{tap[2:]}"
@@ -60,9 +69,12 @@ def tunnel_id(migration: str, nic_index: int) -> int:
     return int.from_bytes(digest[:3], "big") or 1
 
 
-async def open_source_end(name: str, *, bridge: str, vni: int, local: str, remote: str) -> None:
-    """The tunnel is an up port of the bridge that neither learns nor floods. On failure nothing is left of it."""
-    await asyncio.to_thread(_open_source_end, name, bridge, vni, (local, remote))
+async def open_source_end(tap: str, *, bridge: str, vni: int, local: str, remote: str) -> bool:
+    """What the bridge sends to `port_name(tap)` goes into the tunnel, what comes out of that goes into the tap.
+
+    Returns whether the longest frames fit through the network below without being cut. On failure nothing is left.
+    """
+    return await asyncio.to_thread(_open_source_end, tap, bridge, vni, (local, remote))
 
 
 async def open_destination_end(name: str, *, tap: str, mac: str, vni: int, ends: tuple[str, str]) -> None:
@@ -70,8 +82,13 @@ async def open_destination_end(name: str, *, tap: str, mac: str, vni: int, ends:
     await asyncio.to_thread(_open_destination_end, name, tap, mac, (vni, ends))
 
 
+async def close_source_end(tap: str) -> None:
+    """Tunnel and port are gone, if they were there, and the bridge's entries that pointed to the port with it."""
+    await asyncio.to_thread(_close, port_name(tap), tunnel_name(tap))
+
+
 async def close(name: str) -> None:
-    """The tunnel is gone, if there was one, and the bridge's entries that pointed to it with it."""
+    """The destination's end is gone, if there was one."""
     await asyncio.to_thread(_close, name)
 
 
@@ -84,7 +101,7 @@ async def close_all_but(kept: set[str]) -> list[str]:
     """No tunnel of an earlier agent is left, but those; returns the names of those that went."""
     names = [name for _, name in socket.if_nameindex() if name.startswith(ENDS) and name not in kept]
     for name in names:
-        await close(name)
+        await asyncio.to_thread(_close, name)
     return names
 
 
@@ -103,48 +120,64 @@ def exists(name: str) -> bool:
     return False
 
 
-def _open_source_end(name: str, bridge: str, vni: int, ends: tuple[str, str]) -> None:
+def _open_source_end(tap: str, bridge: str, vni: int, ends: tuple[str, str]) -> bool:
+    name, port = tunnel_name(tap), port_name(tap)
     with opened(f"making the tunnel {name}") as ip:
         link = ip.link("get", index=index_of(bridge))[0]
-        _check_mtu(ip, ends[0], link.get_attr("IFLA_MTU"))
-        _make(ip, name, vni, ends)
-        index = index_of(name)
+        fits = _fits(ip, ends[0], link.get_attr("IFLA_MTU"))
         try:
-            ip.link("set", index=index, mtu=link.get_attr("IFLA_MTU"))
-            silence(ip, name, index)
-            ip.link("set", index=index, master=link["index"])
-            ip.brport("set", index=index, unicast_flood=0, mcast_flood=0, bcast_flood=0, learning=0)
-            ip.link("set", index=index, state="up")
+            index = _make(ip, name, vni, ends)
+            _bring_up(ip, name, link.get_attr("IFLA_MTU"))
+            ip.tc("add", "ingress", index, _INGRESS)
+            _redirect(ip, index, tap)
+            _make_port(ip, port, f"gq{tap[2:]}")
+            ip.tc("add", "clsact", index_of(port), parent=_CLSACT)
+            _redirect(ip, index_of(port), name, parent=_EGRESS)
+            attach(ip, port, link)
         except BaseException:
-            ip.link("del", index=index)
+            _close(port, name)
             raise
+    return fits
 
 
 def _open_destination_end(name: str, tap: str, mac: str, tunnel: tuple[int, tuple[str, str]]) -> None:
     with opened(f"making the tunnel {name}") as ip:
         needed = ip.link("get", index=index_of(tap))[0].get_attr("IFLA_MTU")
-        _check_mtu(ip, tunnel[1][0], needed)
-        _make(ip, name, *tunnel)
-        index = index_of(name)
+        _fits(ip, tunnel[1][0], needed)
         try:
-            ip.link("set", index=index, mtu=needed)
-            silence(ip, name, index)
+            index = _make(ip, name, *tunnel)
             ip.tc("add", "ingress", index, _INGRESS)
             with Prepared(f"keeping the VM's own frames out of {name}", [_pass_up_what_comes_from(mac, index)]) as do:
                 do()
             _redirect(ip, index, tap)
-            ip.link("set", index=index, arp=False, state="up")
+            _bring_up(ip, name, needed)
         except BaseException:
-            ip.link("del", index=index)
+            _close(name)
             raise
 
 
-def _redirect(ip: Any, index: int, interface: str) -> None:
+def _bring_up(ip: Any, name: str, mtu: int) -> None:
+    index = index_of(name)
+    ip.link("set", index=index, mtu=mtu)
+    silence(ip, name, index)
+    ip.link("set", index=index, arp=False, state="up")
+
+
+def _make_port(ip: Any, name: str, half: str) -> None:
+    """A veth; nothing ever reaches its other half, because tc takes all that goes out of this one."""
+    with suppress(NotFound):  # of an attempt that was killed
+        ip.link("del", index=index_of(name))
+    ip.link("add", ifname=name, kind="veth", peer={"ifname": half})
+    silence(ip, half, index_of(half))
+    ip.link("set", index=index_of(half), arp=False, state="up")
+
+
+def _redirect(ip: Any, index: int, interface: str, *, parent: int = _INGRESS) -> None:
     into = {"kind": "mirred", "direction": "egress", "action": "redirect", "ifindex": index_of(interface)}
-    ip.tc("add-filter", "u32", index, parent=_INGRESS, prio=2, **_EVERYTHING, action=into)
+    ip.tc("add-filter", "u32", index, parent=parent, prio=2, **_EVERYTHING, action=into)
 
 
-def _make(ip: Any, name: str, vni: int, ends: tuple[str, str]) -> None:
+def _make(ip: Any, name: str, vni: int, ends: tuple[str, str]) -> int:
     local, remote = ends
     with suppress(NotFound):  # of an attempt that was killed
         ip.link("del", index=index_of(name))
@@ -160,18 +193,22 @@ def _make(ip: Any, name: str, vni: int, ends: tuple[str, str]) -> None:
         vxlan_tos=DSCP_EF,
         vxlan_ttl=64,
     )
+    return index_of(name)
 
 
-def _check_mtu(ip: Any, local: str, needed: int) -> None:
-    """The kernel would not say it: it cuts what is too long, or drops it, when it comes."""
+def _fits(ip: Any, local: str, needed: int) -> bool:
+    """Whether frames that long need not be cut; `Refused` where they cannot be: IPv6 cuts none (RFC 8200, 4.5)."""
     under = [each["index"] for each in ip.addr("dump") if each.get_attr("IFA_ADDRESS") == local]
     mtu = ip.link("get", index=under[0])[0].get_attr("IFLA_MTU") if under else 0
-    if mtu < needed + OVERHEAD_BYTES:
+    is_v6 = ":" in local
+    needed += OVERHEAD_BYTES + (20 if is_v6 else 0)
+    if mtu < needed and (is_v6 or not under):
         raise Refused(
-            f"the VM's frames of {needed} bytes do not fit through the migration network, whose MTU is {mtu}: "
-            f"raise that to {needed + OVERHEAD_BYTES} on both hosts and the switches between",
+            f"the VM's frames do not fit through the migration network at {local}, whose MTU is {mtu}: "
+            f"raise that to {needed} on both hosts and the switches between, or use IPv4 there",
             "relay-mtu",
         )
+    return bool(mtu >= needed)
 
 
 def _pass_up_what_comes_from(mac: str, index: int) -> Message:
@@ -193,9 +230,10 @@ def _attribute(kind: int, value: bytes) -> bytes:
     return struct.pack("=HH", 4 + len(value), kind) + value + bytes(-len(value) % 4)
 
 
-def _close(name: str) -> None:
-    with suppress(NotFound), opened(f"removing the tunnel {name}") as ip:
-        ip.link("del", index=index_of(name))
+def _close(*names: str) -> None:
+    for name in names:
+        with suppress(NotFound), opened(f"removing {name}") as ip:
+            ip.link("del", index=index_of(name))
 
 
 def _look(name: str) -> TunnelEnd:
