@@ -35,6 +35,7 @@ class Client(ABC):
         self.verified = True
         self.error: str | None = None
         self.congestion_control = ""
+        self.last_record = 0
         self._counters = TcpCounters()
         self._closing = False
         self._ready = False
@@ -127,6 +128,7 @@ class Client(ABC):
             error=self.error,
             congestion_control=self.congestion_control,
             windows=tuple(windows),
+            last_record=self.last_record,
         )
 
     def samples(self) -> Samples:

@@ -24,6 +24,7 @@ from typing import Any
 
 from godwit.core.errors import Cancelled, GodwitError
 from godwit.lab.traffic_client import Client, now_ms
+from godwit.lab.traffic_records import RecordsClient
 from godwit.lab.traffic_result import TrafficResult
 from godwit.lab.traffic_services import EchoClient, RedisClient
 from godwit.lab.traffic_ssh import SshClient
@@ -35,6 +36,7 @@ MAKERS: Mapping[str, Callable[[argparse.Namespace], Client]] = MappingProxyType(
         "echo": lambda options: EchoClient(options.address, options.echo_port),
         "bulk": lambda options: BulkClient(options.address, options.redis_port, rate_mbit=options.rate_mbit),
         "upload": lambda options: UploadClient(options.address, options.redis_port, rate_mbit=options.rate_mbit),
+        "records": lambda options: RecordsClient(options.address, options.records_port),
         "ssh": lambda options: SshClient(options.address, options.key, options.ssh_port),
     }
 )
@@ -68,7 +70,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--ready-s", type=float, default=60.0, help="how long to wait for each service's first answer")
     parser.add_argument("--warm-up-s", type=float, default=1.0, help="how long to talk before measuring begins")
     parser.add_argument("--grace-s", type=float, default=3.0, help="how long to wait for a last answer at the end")
-    for name, port in (("echo", 7), ("redis", 6379), ("ssh", 22)):
+    for name, port in (("echo", 7), ("redis", 6379), ("ssh", 22), ("records", 2000)):
         parser.add_argument(f"--{name}-port", type=int, default=port)
     return parser
 

@@ -59,6 +59,8 @@ class ClientSummary(TcpCounters):
     congestion_control: str = ""
     """Empty: the connection could not be asked, and the counters mean nothing."""
     windows: tuple[WindowSummary, ...] = ()
+    last_record: int = 0
+    """Of `records`: this one and all before it were acknowledged as being on disk."""
 
 
 class Samples(Fact):
