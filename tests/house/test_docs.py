@@ -7,6 +7,7 @@ from pathlib import Path
 
 from godwit.cli.spec import schema
 from godwit.core.phase import DEADLINES_S, diagram
+from godwit.diagnosis.causes import CAUSES
 
 DOCS = Path(__file__).parents[2] / "docs"
 
@@ -28,3 +29,9 @@ def test_the_deadlines_are_those_of_the_table() -> None:
 
     for phase, limit_s in DEADLINES_S.items():
         assert f"| `{phase}` | {limit_s:.0f} s |" in text
+
+
+def test_every_finding_of_the_doctor_is_explained() -> None:
+    text = (DOCS / "troubleshooting.md").read_text()
+
+    assert {code for code in CAUSES if f"| `{code}` |" in text} == CAUSES.keys()

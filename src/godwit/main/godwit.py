@@ -24,6 +24,7 @@ COMMANDS = {
     "vm": "godwit.cli.vm:app",
     "migrate": "godwit.cli.migrate:app",
     "migration": "godwit.cli.migration:app",
+    "doctor": "godwit.cli.doctor:app",
     "manager": "godwit.main.daemons:manager_app",
     "agent": "godwit.main.daemons:agent_app",
     "pki": "godwit.main.pki:app",
