@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import suppress
 from importlib.metadata import version
 
+from godwit.agent import looking
 from godwit.agent.arriving import arrive
 from godwit.agent.console import console
 from godwit.agent.datastores import Datastores
@@ -40,8 +41,10 @@ from godwit.contract.host import (
     StopVm,
     VmRef,
 )
+from godwit.contract.looks import ExchangeFrames, FilesLook, LookAtFiles, SegmentsLook
 from godwit.core.config import AgentConfig
 from godwit.core.errors import GodwitError, Refused, Unresolved
+from godwit.core.looked import VmLook
 from godwit.core.migration import Event
 from godwit.core.model import Disk, HostFacts, QemuFacts, VmStatus
 from godwit.core.ownership import Ownership
@@ -127,6 +130,8 @@ class Agent:
             memory_mib=self._room.capacity_mib,
             memory_free_mib=self._room.free_mib(self._vms.memory_in_use()),
             cpus=host_facts.cpus(),
+            load=host_facts.load(),
+            unix_ms=time.time() * 1000,
             networks=tuple(sorted(self._config.networks)),
             datastores=self._datastores.facts(),
             uefi=uefi.find(),
@@ -170,6 +175,18 @@ class Agent:
         """The disk is gone."""
         self._disks.remove(request)
         return Nothing()
+
+    async def look_at_vm(self, request: VmRef, /) -> VmLook:
+        """What its QEMU says of itself."""
+        return await looking.look_at_vm(self._vms.get(request.name))
+
+    async def look_at_files(self, request: LookAtFiles, /) -> FilesLook:
+        """Each one as this host sees it."""
+        return await looking.look_at_files(request)
+
+    async def exchange_frames(self, request: ExchangeFrames, /) -> SegmentsLook:
+        """What came from the other host."""
+        return await looking.exchange_frames(self._config, request)
 
     async def reserve(self, request: Reserve, /) -> Nothing:
         """Room is kept, or the VM is marked as moving."""

@@ -26,6 +26,8 @@ from typing import Protocol
 from pydantic import ConfigDict
 
 from godwit.contract.disks import CreateDisk, RemoveDisk, UseDatastores
+from godwit.contract.looks import ExchangeFrames, FilesLook, LookAtFiles, SegmentsLook
+from godwit.core.looked import VmLook
 from godwit.core.migration import Event
 from godwit.core.model import Disk, Fact, HostFacts, Name, Pinned, Value, VmSpec, VmStatus
 from godwit.core.report import Announcement, PassReport, TimelineEntry
@@ -211,6 +213,18 @@ class Host(Protocol):
 
     async def remove_disk(self, request: RemoveDisk, /) -> Nothing:
         """The disk's file is gone; one that was gone already is no error. `Refused` while a QEMU here has it."""
+        ...
+
+    async def look_at_vm(self, request: VmRef, /) -> VmLook:
+        """What its QEMU says of itself; changes nothing."""
+        ...
+
+    async def look_at_files(self, request: LookAtFiles, /) -> FilesLook:
+        """Each file as this host sees it; changes nothing."""
+        ...
+
+    async def exchange_frames(self, request: ExchangeFrames, /) -> SegmentsLook:
+        """The probe frames of the other host, asked the same at this moment, that arrived within a second."""
         ...
 
     async def reserve(self, request: Reserve, /) -> Nothing:

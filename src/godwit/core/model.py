@@ -91,6 +91,8 @@ class Disk(Value):
     format: DiskFormat = DiskFormat.raw
     size_bytes: int = Field(gt=0)
     read_only: bool = False
+    clustered: bool = False
+    """A cluster of VMs writes it: QEMU lets others have it, and the VM cannot be moved live."""
 
 
 class Firmware(Value):
@@ -176,6 +178,8 @@ class QemuFacts(Fact):
     """Versioned CPU models that run here with every feature."""
     accelerator: Accelerator
     multifd: bool = True
+    cpu_lacks: dict[str, tuple[str, ...]] = {}
+    """By versioned CPU model that does not run here: the features that are missing."""
 
 
 class VmStatus(Fact):
@@ -204,6 +208,10 @@ class HostFacts(Fact):
     memory_free_mib: int
     """Memory that no guest has been promised."""
     cpus: int
+    load: float = 0.0
+    """Processes that want a CPU, averaged over the last minute, for each CPU."""
+    unix_ms: float | None = None
+    """The host's clock when it told this."""
     networks: tuple[Name, ...] = ()
     datastores: tuple[DatastoreFacts, ...] = ()
     uefi: UefiFacts | None = None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from godwit.core.migration import MigrationRequest
 from godwit.core.model import HostFacts, Name, Pinned, Value, VmSpec
+from godwit.core.policy import Known
 
 
 class Move(Value):
@@ -17,6 +18,7 @@ class Move(Value):
     source: Name
     destination: Name
     request: MigrationRequest
+    known: Known = Known()
 
 
 class Plan(Value):

@@ -1,170 +1,25 @@
 """May this VM move there? The rules: facts in, findings out; one rule is one small function.
 
-A rule sees a `Case`: the move, what both hosts tell of themselves, and what was found by looking closer (`Looked`).
-What was not looked at is None or empty there, and the rules about it find nothing. docs/checks.md explains each code.
+The rules are in the modules `preflight_*`, each over another kind of fact; docs/checks.md explains each code.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable
 
-from godwit.core.finding import Finding, Severity, blocker
-from godwit.core.model import HostFacts, VmState
-from godwit.core.plan import Move
+from godwit.core import preflight_files, preflight_hosts, preflight_networks, preflight_policy, preflight_vm
+from godwit.core.case import Case, Rule
+from godwit.core.finding import Finding, Severity
 
-Found = Iterator[Finding]
-
-
-@dataclass(frozen=True)
-class Case:
-    """All that a rule may know."""
-
-    move: Move
-    source: HostFacts
-    destination: HostFacts
-
-    @property
-    def vm(self) -> str:
-        """The VM's name."""
-        return self.move.spec.name
-
-
-Rule = Callable[[Case], Found]
+AT_ONCE: tuple[Rule, ...] = (*preflight_policy.RULES, *preflight_hosts.RULES)
+"""They need no looking closer."""
+RULES: tuple[Rule, ...] = (*AT_ONCE, *preflight_networks.RULES, *preflight_files.RULES, *preflight_vm.RULES)
+"""Worst first."""
 
 ORDER = list(Severity)
 
 
-def find(case: Case, rules: Iterable[Rule] | None = None) -> tuple[Finding, ...]:
-    """What the rules (none: all of them) say of that case: blockers first, each kind in the order of the rules."""
-    found = [finding for rule in (RULES if rules is None else rules) for finding in rule(case)]
+def find(case: Case, rules: Iterable[Rule] = RULES) -> tuple[Finding, ...]:
+    """What the rules say of that case: blockers first, each kind in the order of the rules."""
+    found = [finding for rule in rules for finding in rule(case)]
     return tuple(sorted(found, key=lambda each: ORDER.index(each.severity)))
-
-
-def vm_is_at_source(case: Case) -> Found:
-    """It runs there, and that host may run it."""
-    source = case.source
-    status = next((vm for vm in source.vms if vm.name == case.vm), None)
-    if status and status.owned and status.state in {VmState.running, VmState.migrating}:
-        return
-    yield blocker(
-        "vm-not-running",
-        f"{case.vm} does not run on {source.host}",
-        f"it is {status.state if status else 'not there'}",
-        f"see `godwit vm show {case.vm}`",
-    )
-
-
-def vm_is_not_at_destination(case: Case) -> Found:
-    """No copy of it is there."""
-    destination = case.destination
-    for each in destination.vms:
-        if each.name == case.vm:
-            yield blocker(
-                "vm-at-destination",
-                f"{destination.host} holds a QEMU of {case.vm} already",
-                f"it is {each.state}",
-                f"see `godwit host show {destination.host}`",
-            )
-
-
-def networks_are_there(case: Case) -> Found:
-    """By name; whether they are really the same is for the frames to tell."""
-    destination = case.destination
-    for name in sorted({nic.network for nic in case.move.spec.nics} - set(destination.networks)):
-        yield blocker(
-            "network-missing",
-            f"{destination.host} has no network {name!r}, which {case.vm} is attached to",
-            f"it has {', '.join(destination.networks) or 'none'}",
-            f"add [networks.{name}] to its agent's configuration, or choose another host",
-        )
-
-
-def datastores_are_there(case: Case) -> Found:
-    """Both hosts see each datastore of the VM, at one path."""
-    here, there = ({each.name: each for each in host.datastores} for host in (case.source, case.destination))
-    source, destination = case.source.host, case.destination.host
-    for name in sorted({volume.datastore for volume in case.move.spec.volumes}):
-        if name not in there:
-            yield blocker(
-                "datastore-missing",
-                f"{destination} does not see datastore {name!r}, where {case.vm} has a disk",
-                f"it sees {', '.join(there) or 'none'}",
-                "mount it there, or choose another host",
-            )
-        elif name not in here or not (here[name].shared and there[name].shared):
-            yield blocker(
-                "datastore-local",
-                f"{case.vm} has a disk in datastore {name!r}, which is not shared by {source} and {destination}",
-                "its files would stay behind",
-                "put its disks on a shared datastore, see `godwit datastore list`",
-            )
-        elif here[name].path != there[name].path:
-            yield blocker(
-                "datastore-path",
-                f"datastore {name!r} lies at two paths",
-                f"{here[name].path} on {source}, {there[name].path} on {destination}",
-                "mount it at one path everywhere",
-            )
-
-
-def uefi_is_the_same(case: Case) -> Found:
-    """A VM with UEFI finds equal firmware."""
-    if case.move.spec.firmware is None:
-        return
-    source, destination = case.source, case.destination
-    if destination.uefi is None:
-        yield blocker(
-            "uefi",
-            f"{destination.host} has no UEFI firmware",
-            f"{case.vm} boots from it",
-            "install the package ovmf there, or choose another host",
-        )
-    elif source.uefi is None or source.uefi.code_bytes != destination.uefi.code_bytes:
-        yield blocker(
-            "uefi",
-            f"the UEFI firmware of {destination.host} is another than {source.host}'s",
-            f"{source.uefi.code_bytes if source.uefi else 0} and {destination.uefi.code_bytes} bytes",
-            "install the same on both, or choose another host",
-        )
-
-
-def machine_is_there(case: Case) -> Found:
-    """What the VM is pinned to exists in the destination's QEMU, which was asked itself."""
-    pinned, qemu, host = case.move.pinned, case.destination.qemu, case.destination.host
-    if pinned.accelerator != qemu.accelerator:
-        what = f"{case.vm} runs with {pinned.accelerator}, {host} with {qemu.accelerator}"
-        evidence = "asked from QEMU itself"
-    elif pinned.machine not in qemu.machines:
-        what = f"{case.vm} needs machine type {pinned.machine}, which {host} does not have"
-        evidence = f"QEMU {qemu.version} there has {qemu.machines[0] if qemu.machines else 'none'} and older ones"
-    elif pinned.cpu_model not in qemu.cpu_models:
-        what = f"{case.vm} needs CPU model {pinned.cpu_model}, whose features {host} does not have"
-        evidence = f"QEMU {qemu.version} there cannot run it"
-    else:
-        return
-    yield blocker("machine-incompatible", what, evidence, "choose another host, or move it stopped")
-
-
-def memory_is_free(case: Case) -> Found:
-    """There is room for all of the VM's memory."""
-    destination, needed_mib = case.destination, case.move.spec.memory_mib
-    if needed_mib > destination.memory_free_mib:
-        yield blocker(
-            "memory",
-            f"{destination.host} has too little memory for {case.vm}",
-            f"{destination.memory_free_mib} MiB of {destination.memory_mib} MiB free, {case.vm} needs {needed_mib} MiB",
-            "free some, or choose another host",
-        )
-
-
-RULES: tuple[Rule, ...] = (
-    vm_is_at_source,
-    vm_is_not_at_destination,
-    networks_are_there,
-    datastores_are_there,
-    uefi_is_the_same,
-    machine_is_there,
-    memory_is_free,
-)
-"""Worst first."""

@@ -2,36 +2,29 @@
 
 from __future__ import annotations
 
-import asyncio
 from datetime import UTC, datetime
 
 from godwit.contract.diary import Diary
-from godwit.contract.host import Nothing
 from godwit.core.finding import Finding, Severity, refuse
 from godwit.core.migration import Event, EventKind
 from godwit.core.phase import Phase
 from godwit.core.plan import Move, Plan, make
-from godwit.core.preflight import Case, find
+from godwit.core.preflight import find
 from godwit.flow.ending import phase
+from godwit.flow.looking import look
 from godwit.flow.sides import Sides
 
 
 async def check(move: Move, sides: Sides) -> Plan:
     """The plan; `Refused` says what stands in the way. What does not is in the diary."""
     async with phase(Phase.checking, sides.diary):
-        case = await look(move, sides)
+        case = await look(move, sides.source, sides.destination)
         findings = find(case)
         refuse(findings, force=move.request.force)
         for each in findings:
             if each.severity is not Severity.note:
                 await _tell(each, sides.diary)
         return make(move, case.source, case.destination)
-
-
-async def look(move: Move, sides: Sides) -> Case:
-    """What both hosts say now."""
-    source, destination = await asyncio.gather(sides.source.facts(Nothing()), sides.destination.facts(Nothing()))
-    return Case(move, source, destination)
 
 
 async def _tell(finding: Finding, diary: Diary) -> None:

@@ -20,3 +20,18 @@ def memory_mib() -> int:
 def cpus() -> int:
     """CPUs that this process may use."""
     return len(os.sched_getaffinity(0))
+
+
+def swapped_mib(pid: int) -> int:
+    """How much of that process lies in swap; 0 when it is gone."""
+    try:
+        text = Path(f"/proc/{pid}/status").read_text()
+    except OSError:
+        return 0
+    fields = dict(line.split(":", 1) for line in text.splitlines())
+    return int(fields.get("VmSwap", "0 kB").split()[0]) // 1024
+
+
+def load() -> float:
+    """Processes that want a CPU, averaged over the last minute, for each CPU."""
+    return os.getloadavg()[0] / cpus()

@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from godwit.contract.store import Change, MigrationRecord, VmRecord
+from godwit.core.case import Case
 from godwit.core.errors import Failed, Refused
 from godwit.core.finding import refuse
 from godwit.core.migration import Migration, MigrationRequest
@@ -16,7 +17,7 @@ from godwit.core.model import VmState
 from godwit.core.phase import CANCELLABLE, Phase
 from godwit.core.placement import Needs, choose_host
 from godwit.core.plan import Move
-from godwit.core.preflight import Case, find
+from godwit.core.preflight import AT_ONCE, find
 from godwit.core.report import Report
 from godwit.flow.migrate import migrate
 from godwit.flow.report import compose
@@ -129,7 +130,7 @@ class Runner:
             source, destination = await asyncio.gather(*map(self._fleet.facts, (move.source, move.destination)))
         except Failed as error:
             raise Refused(f"{error.message}; nothing was moved", "host-unreachable") from error
-        refuse(find(Case(move, source, destination)), force=move.request.force)
+        refuse(find(Case(move, source, destination), AT_ONCE), force=move.request.force)
 
     def _run(self, id: str, work: Coroutine[Any, Any, None]) -> None:
         task = self._tasks[id] = asyncio.create_task(work)

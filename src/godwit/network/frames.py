@@ -26,6 +26,11 @@ def gratuitous_arp(mac: str, ip: IPv4Address) -> bytes:
     return _frame(_EVERYBODY, own, _ARP, _arp(1, own + ip.packed, bytes(6) + ip.packed))
 
 
+def arp_probe(mac: bytes, ip: IPv4Address) -> bytes:
+    """Asks who has that address, and tells nobody one of ours (RFC 5227, probe)."""
+    return _frame(_EVERYBODY, mac, _ARP, _arp(1, mac + bytes(4), bytes(6) + ip.packed))
+
+
 def unsolicited_na(mac: str, ip: IPv6Address) -> bytes:
     """An unsolicited neighbour advertisement to all nodes with the override flag (RFC 4861, 7.2.6)."""
     own = _bytes(mac)

@@ -153,6 +153,7 @@ def _nic(index: int, nic: Nic, tap_fd: int) -> list[str]:
 
 def _disk(spec: VmSpec, index: int) -> list[str]:
     boots = {"bootindex": 1} if index == 0 and not spec.image.kernel else {}
+    shared = {"share-rw": "on"} if spec.disks[index].clustered else {}
     return [
         *("-blockdev", _node(f"disk{index}", spec.disks[index])),
         *_device(
@@ -160,7 +161,7 @@ def _disk(spec: VmSpec, index: int) -> list[str]:
             id=f"block{index}",
             drive=f"disk{index}",
             addr=_slot(_FIRST_DISK_SLOT + index),
-            **{"num-queues": 1, **boots, **_MODERN},
+            **{"num-queues": 1, **boots, **shared, **_MODERN},
         ),
     ]
 

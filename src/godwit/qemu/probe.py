@@ -48,6 +48,7 @@ async def qemu_facts(
         machines=_machines(machines),
         cpu_models=_cpu_models(models),
         accelerator=accelerator,
+        cpu_lacks=_cpu_lacks(models),
         multifd=any(each["capability"] == "multifd" for each in capabilities),
     )
 
@@ -169,3 +170,13 @@ def _cpu_models(answer: list[dict[str, Any]]) -> tuple[str, ...]:
             if _CPU_MODEL.fullmatch(each["name"]) and each.get("unavailable-features") == [] and not each["deprecated"]
         )
     )
+
+
+def _cpu_lacks(answer: list[dict[str, Any]]) -> dict[str, tuple[str, ...]]:
+    """What keeps each of the others from running."""
+    lacking = {each["name"]: each.get("unavailable-features") or [] for each in answer}
+    return {
+        name: tuple(sorted(set(features)))
+        for name, features in sorted(lacking.items())
+        if features and _CPU_MODEL.fullmatch(name)
+    }

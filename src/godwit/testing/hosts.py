@@ -24,7 +24,9 @@ from godwit.contract.host import (
     StopVm,
     VmRef,
 )
+from godwit.contract.looks import ExchangeFrames, FilesLook, LookAtFiles, SegmentsLook
 from godwit.core.errors import NotFound, Refused, Unresolved
+from godwit.core.looked import FileLook, Heard, SegmentLook, VmLook
 from godwit.core.migration import Event, EventKind
 from godwit.core.model import DatastoreFacts, Disk, HostFacts, VmState, VmStatus
 from godwit.core.ownership import OWNERS, Cue, Ownership, step
@@ -164,6 +166,31 @@ class FakeHost:
             raise Refused(f"{request.vm} uses its disk {request.disk.name} on {self.name}")
         self.files.pop(request.disk.path, None)
         return Nothing()
+
+    async def look_at_vm(self, request: VmRef, /) -> VmLook:
+        """Nothing is odd about it."""
+        self._here(request.name)
+        return VmLook()
+
+    async def look_at_files(self, request: LookAtFiles, /) -> FilesLook:
+        """All are there, and the same everywhere."""
+        return FilesLook(files=tuple(FileLook(path=each, size_bytes=1, inode=1) for each in request.paths))
+
+    async def exchange_frames(self, request: ExchangeFrames, /) -> SegmentsLook:
+        """Its networks are one segment with the other host's."""
+        return SegmentsLook(
+            segments=tuple(
+                SegmentLook(
+                    network=each.network,
+                    bridge=each.network,
+                    mtu=1500,
+                    uplinks=("uplink",),
+                    heard=(Heard(host=request.other, bytes=1514),),
+                )
+                for each in request.segments
+                if each.network in self.told.networks
+            )
+        )
 
     async def reserve(self, request: Reserve, /) -> Nothing:
         """Kept once."""

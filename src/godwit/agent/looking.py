@@ -1,0 +1,65 @@
+"""Looking closer at this host's part of a migration that is being thought about; nothing is changed."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from ipaddress import IPv4Address
+from typing import Any
+
+from godwit.agent.local import LocalVm
+from godwit.contract.looks import ExchangeFrames, FilesLook, LookAtFiles, SegmentProbe, SegmentsLook
+from godwit.core.config import AgentConfig
+from godwit.core.looked import FileLook, NodeLook, SegmentLook, VmLook
+from godwit.host.facts import swapped_mib
+from godwit.network.segment import Exchange
+
+
+async def look_at_vm(vm: LocalVm) -> VmLook:
+    """What its QEMU says of itself, and the kernel of its QEMU."""
+    ask = vm.machine.monitor.execute
+    migration, nodes, channels = await asyncio.gather(
+        ask("query-migrate"), ask("query-named-block-nodes", flat=True), ask("query-chardev")
+    )
+    return VmLook(
+        blocked=tuple(migration.get("blocked-reasons", ())),
+        nodes=tuple(_node(each) for each in nodes if each["drv"] == "file"),
+        has_guest_agent=any(each["label"] == "agent" and each["frontend-open"] for each in channels),
+        swapped_mib=swapped_mib(vm.machine.qemu_pid),
+    )
+
+
+def _node(told: dict[str, Any]) -> NodeLook:
+    cache = told["cache"]
+    return NodeLook(path=told["file"], direct=cache["direct"], flushes=not cache["no-flush"], writable=not told["ro"])
+
+
+async def look_at_files(request: LookAtFiles) -> FilesLook:
+    """Each one as this host sees it."""
+    return await asyncio.to_thread(lambda: FilesLook(files=tuple(map(_file, request.paths))))
+
+
+def _file(path: str) -> FileLook:
+    try:
+        with open(path, "rb") as opened:
+            seen = os.fstat(opened.fileno())
+    except OSError:
+        return FileLook(path=path)
+    return FileLook(path=path, size_bytes=seen.st_size, inode=seen.st_ino)
+
+
+async def exchange_frames(config: AgentConfig, request: ExchangeFrames) -> SegmentsLook:
+    """What came from the other host, on all networks at once."""
+    known = [each for each in request.segments if each.network in config.networks]
+    return SegmentsLook(segments=tuple(await asyncio.gather(*(_exchange(config, request, each) for each in known))))
+
+
+async def _exchange(config: AgentConfig, request: ExchangeFrames, probe: SegmentProbe) -> SegmentLook:
+    exchange = Exchange(
+        bridge=config.networks[probe.network].bridge,
+        own=config.host,
+        other=request.other,
+        token=bytes.fromhex(request.token),
+        addresses=tuple(map(IPv4Address, probe.addresses)),
+    )
+    return await exchange.run(probe.network)

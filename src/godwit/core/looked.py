@@ -1,0 +1,79 @@
+"""What was found by looking closer than a host's facts, for the rules of `core.preflight`: values only."""
+
+from __future__ import annotations
+
+from godwit.core.model import Fact, Name
+
+
+class NodeLook(Fact):
+    """An image file as QEMU has it open."""
+
+    path: str
+    direct: bool
+    """Past the host's page cache."""
+    flushes: bool
+    """What the guest flushes really is on the disk."""
+    writable: bool
+
+
+class VmLook(Fact):
+    """A running VM, asked from its QEMU and from the kernel."""
+
+    blocked: tuple[str, ...] = ()
+    """Why QEMU itself refuses to migrate, in its words."""
+    nodes: tuple[NodeLook, ...] = ()
+    has_guest_agent: bool = True
+    """A guest agent listens inside."""
+    swapped_mib: int = 0
+    """Of its memory, in the source's swap."""
+
+
+class FileLook(Fact):
+    """A file as one host sees it."""
+
+    path: str
+    size_bytes: int | None = None
+    """None: it is not there, or cannot be read."""
+    inode: int | None = None
+    """The same on every host that shares the file."""
+
+
+class Heard(Fact):
+    """The probe frames of another host that came in by an uplink of a bridge."""
+
+    host: Name
+    bytes: int
+    """Of the longest one, with its Ethernet header."""
+    vlan: int | None = None
+    """The tag that they carried on arrival."""
+
+
+class Claim(Fact):
+    """Somebody else answers for an address of the VM."""
+
+    ip: str
+    mac: str
+
+
+class SegmentLook(Fact):
+    """A network as one host's frames found it."""
+
+    network: Name
+    bridge: str
+    mtu: int
+    uplinks: tuple[str, ...] = ()
+    """The ports of the bridge that lead out of the host."""
+    heard: tuple[Heard, ...] = ()
+    claims: tuple[Claim, ...] = ()
+
+
+class Looked(Fact):
+    """All of it; what nobody looked at is None or empty."""
+
+    vm: VmLook | None = None
+    source_files: tuple[FileLook, ...] = ()
+    destination_files: tuple[FileLook, ...] = ()
+    source_segments: tuple[SegmentLook, ...] = ()
+    destination_segments: tuple[SegmentLook, ...] = ()
+    failures: tuple[str, ...] = ()
+    """What could not be looked at, and why."""

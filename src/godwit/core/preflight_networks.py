@@ -1,0 +1,106 @@
+"""Rules over what probe frames found: is each network one layer 2 segment, and is the VM alone with its addresses?"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from godwit.core.case import Case, Found, Rule
+from godwit.core.finding import blocker, warning
+from godwit.core.looked import Heard, SegmentLook
+
+_HEADER = 14
+
+Pair = tuple[SegmentLook, SegmentLook]
+
+
+def _pairs(case: Case) -> Iterator[Pair]:
+    """Each network as both hosts found it."""
+    there = {each.network: each for each in case.looked.destination_segments}
+    for here in case.looked.source_segments:
+        if here.network in there:
+            yield here, there[here.network]
+
+
+def _heard(segment: SegmentLook, host: str) -> Heard | None:
+    return next((each for each in segment.heard if each.host == host), None)
+
+
+def frames_arrive(case: Case) -> Found:
+    """What one host sends out of the network's uplinks comes in by the other's."""
+    for here, there in _pairs(case):
+        if not _both(case, here, there):
+            yield blocker("network-unreachable", *_parted(case, here, there), overridable=True)
+        elif len(_both(case, here, there)) == 1:
+            yield blocker("network-one-way", *_parted(case, here, there), overridable=True)
+
+
+def _parted(case: Case, here: SegmentLook, there: SegmentLook) -> tuple[str, str, str]:
+    source, destination = case.source.host, case.destination.host
+    closed = [f"{s.bridge} on {h} has no port that leads out" for h, s in _closed(case, here, there)]
+    ways = {f"from {destination} to {source}": _heard(here, destination)} | {
+        f"from {source} to {destination}": _heard(there, source)
+    }
+    lost = [way for way, heard in ways.items() if heard is None]
+    return (
+        f"network {here.network} of {source} and of {destination} is not the same layer 2 segment",
+        "; ".join(closed) or f"no probe frame arrived {' nor '.join(lost)}",
+        "look at the cable, the VLAN and the switch port behind each host's bridge",
+    )
+
+
+def _closed(case: Case, here: SegmentLook, there: SegmentLook) -> list[tuple[str, SegmentLook]]:
+    """Those that have no uplink."""
+    both = [(case.source.host, here), (case.destination.host, there)]
+    return [(host, segment) for host, segment in both if not segment.uplinks]
+
+
+def frames_are_untagged(case: Case) -> Found:
+    """What one host sends without a VLAN tag arrives without one."""
+    for here, there in _pairs(case):
+        for host, segment, sender in ((case.source, here, case.destination), (case.destination, there, case.source)):
+            heard = _heard(segment, sender.host)
+            if heard and heard.vlan:
+                yield blocker(
+                    "network-tagged",
+                    f"frames of network {here.network} arrive at {host.host} with a VLAN tag, which the VM cannot read",
+                    f"sent by {sender.host} without one, tag {heard.vlan} on arrival",
+                    f"let the switch port of {host.host} deliver that VLAN untagged",
+                    overridable=True,
+                )
+
+
+def long_frames_arrive(case: Case) -> Found:
+    """As long as the VM may send them now."""
+    for here, there in _pairs(case):
+        longest = [heard.bytes - _HEADER for heard in _both(case, here, there)]
+        if there.mtu < here.mtu or (longest and min(longest) < min(here.mtu, there.mtu)):
+            carried = f"; frames of {min(longest)} bytes came through" if longest else ""
+            yield blocker(
+                "network-mtu",
+                f"frames as long as {case.vm} sends them do not pass between {case.source.host} and "
+                f"{case.destination.host} on network {here.network}",
+                f"MTU {here.mtu} and {there.mtu}{carried}",
+                "set one MTU on both bridges, their ports, and the switches between",
+                overridable=True,
+            )
+
+
+def _both(case: Case, here: SegmentLook, there: SegmentLook) -> list[Heard]:
+    both = (_heard(here, case.destination.host), _heard(there, case.source.host))
+    return [each for each in both if each]
+
+
+def addresses_are_its_own(case: Case) -> Found:
+    """Nobody beyond the source's uplinks answers for them."""
+    for segment in case.looked.source_segments:
+        for claim in segment.claims:
+            yield warning(
+                "ip-conflict",
+                f"somebody else on network {segment.network} answers for {claim.ip}, which is {case.vm}'s",
+                f"its MAC address is {claim.mac}",
+                "find that machine and give one of the two another address",
+            )
+
+
+RULES: tuple[Rule, ...] = (frames_arrive, frames_are_untagged, long_frames_arrive, addresses_are_its_own)
+"""Worst first."""

@@ -1,0 +1,160 @@
+"""Is it one layer 2 segment? Two hosts send frames out of the uplinks of a bridge and listen there for each other's.
+
+The frames are broadcasts of the local experimental ethertype (IEEE 802, 88-B5) with the uplink's own address as sender,
+so that no switch learns anything new: a small one, and one as long as the bridge's MTU allows. A frame tells whether
+its sender has heard the other, so both end as soon as both know. Beside them an ARP probe (RFC 5227) asks for addresses
+that are the VM's: it leaves by the uplinks only, so any answer is somebody else's.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ctypes
+import socket
+import struct
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from ipaddress import IPv4Address
+
+from godwit.core.looked import Claim, Heard, SegmentLook
+from godwit.network.frames import arp_probe
+from godwit.network.netlink import index_of, opened
+from godwit.network.witness import uplinks
+
+EVERY_S = 0.03
+LONGEST_S = 1.0
+"""Then what has not come will not."""
+
+_MAGIC = b"godwit1"
+_BODY = struct.Struct("!7s8sBH")
+_EVERYBODY = b"\xff" * 6
+_PROBE, _ARP = 0x88B5, 0x0806
+_SHORTEST = 60
+_HEADER = 14
+_SO_ATTACH_FILTER = 26
+_SOL_PACKET, _PACKET_AUXDATA = 263, 8
+_PACKET_OUTGOING = 4
+_TP_STATUS_VLAN_VALID = 0x10
+_AUXDATA = struct.Struct("=IIIHHHH")
+_ETH_P_ALL = 0x0003
+_LOAD_HALF, _EQUALS, _RETURN = 0x28, 0x15, 0x06
+
+
+@dataclass
+class Exchange:
+    """One host's half for one bridge."""
+
+    bridge: str
+    own: str
+    """This host's name."""
+    other: str
+    token: bytes
+    addresses: tuple[IPv4Address, ...] = ()
+    mtu: int = 0
+    heard: Heard | None = None
+    claims: set[tuple[str, str]] = field(default_factory=set)
+    _is_heard: bool = False
+    """The other says that it has heard us to the full."""
+    _is_full: bool = False
+    """We have heard the longest frame that the other can send."""
+
+    async def run(self, network: str) -> SegmentLook:
+        """What came within a second at most; `NotFound` without such a bridge."""
+        self.mtu = await asyncio.to_thread(_mtu, self.bridge)
+        ports = await uplinks(self.bridge)
+        sockets = [_listening(port) for port in ports]
+        loop = asyncio.get_running_loop()
+        try:
+            for each in sockets:
+                loop.add_reader(each, self._read, each)
+            await self._speak(sockets)
+        finally:
+            for each in sockets:
+                loop.remove_reader(each)
+                each.close()
+        claims = tuple(Claim(ip=ip, mac=mac) for ip, mac in sorted(self.claims))
+        heard = (self.heard,) if self.heard else ()
+        return SegmentLook(
+            network=network, bridge=self.bridge, mtu=self.mtu, uplinks=tuple(ports), heard=heard, claims=claims
+        )
+
+    async def _speak(self, sockets: Sequence[socket.socket]) -> None:
+        loop = asyncio.get_running_loop()
+        end = loop.time() + LONGEST_S
+        while sockets and loop.time() < end:
+            is_done = self._is_full and self._is_heard
+            for each in sockets:
+                for frame in self._frames(each.getsockname()[4]):
+                    with suppress(OSError):  # down, or too long for it: not heard, then
+                        each.send(frame)
+            if is_done:
+                return
+            await asyncio.sleep(EVERY_S)
+
+    def _frames(self, mac: bytes) -> list[bytes]:
+        head = _EVERYBODY + mac + struct.pack("!H", _PROBE)
+        body = head + _BODY.pack(_MAGIC, self.token, self._is_full, self.mtu) + self.own.encode() + b"\0"
+        asking = [arp_probe(mac, address) for address in self.addresses]
+        return [body.ljust(_SHORTEST, b"\0"), body.ljust(_HEADER + self.mtu, b"\0"), *asking]
+
+    def _read(self, listening: socket.socket) -> None:
+        data, ancillary, _, address = listening.recvmsg(65536, socket.CMSG_SPACE(_AUXDATA.size))
+        if address[2] == _PACKET_OUTGOING or len(data) < _HEADER:
+            return
+        kind = struct.unpack_from("!H", data, 12)[0]
+        if kind == _PROBE:
+            self._take(data, _vlan(ancillary))
+        elif kind == _ARP and len(data) >= 42 and data[20:22] == b"\0\2":
+            self._claimed(data)
+
+    def _take(self, data: bytes, vlan: int | None) -> None:
+        if len(data) < _HEADER + _BODY.size:
+            return
+        magic, token, is_heard, mtu = _BODY.unpack_from(data, _HEADER)
+        name = data[_HEADER + _BODY.size :].split(b"\0", 1)[0].decode(errors="replace")
+        if (magic, token, name) != (_MAGIC, self.token, self.other):
+            return
+        longest = max(len(data), self.heard.bytes if self.heard else 0)
+        self.heard = Heard(host=name, bytes=longest, vlan=vlan)
+        self._is_heard |= bool(is_heard)
+        self._is_full |= longest >= _HEADER + mtu
+
+    def _claimed(self, data: bytes) -> None:
+        ip = IPv4Address(data[28:32])
+        if ip in self.addresses:
+            self.claims.add((str(ip), data[22:28].hex(":")))
+
+
+def _mtu(bridge: str) -> int:
+    with opened(f"looking at {bridge}") as ip:
+        return int(ip.link("get", index=index_of(bridge))[0].get_attr("IFLA_MTU"))
+
+
+def _vlan(ancillary: list[tuple[int, int, bytes]]) -> int | None:
+    """The kernel takes a tag out of the frame and tells it beside (packet(7), PACKET_AUXDATA)."""
+    for level, kind, told in ancillary:
+        if (level, kind) == (_SOL_PACKET, _PACKET_AUXDATA):
+            status, *_, tag, _ = _AUXDATA.unpack(told[: _AUXDATA.size])
+            return tag & 0xFFF if status & _TP_STATUS_VLAN_VALID else None
+    return None
+
+
+def _listening(port: str) -> socket.socket:
+    """The kernel lets only probe frames and ARP through (classic BPF on the ethertype)."""
+    program = [
+        (_LOAD_HALF, 0, 0, 12),
+        (_EQUALS, 1, 0, _PROBE),
+        (_EQUALS, 0, 1, _ARP),
+        (_RETURN, 0, 0, 65535),
+        (_RETURN, 0, 0, 0),
+    ]
+    buffer = ctypes.create_string_buffer(b"".join(struct.pack("=HBBI", *each) for each in program))
+    listening = socket.socket(socket.AF_PACKET, socket.SOCK_RAW | socket.SOCK_CLOEXEC, 0)
+    listening.setblocking(False)
+    listening.setsockopt(
+        socket.SOL_SOCKET, _SO_ATTACH_FILTER, struct.pack("HxxxxxxL", len(program), ctypes.addressof(buffer))
+    )
+    listening.setsockopt(_SOL_PACKET, _PACKET_AUXDATA, 1)
+    listening.bind((port, _ETH_P_ALL))
+    return listening
