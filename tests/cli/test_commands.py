@@ -27,7 +27,7 @@ def godwit(live: Live, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.M
         got = main(words)
         out, err = capsys.readouterr()
         assert got == status, out + err
-        return out if status == 0 else err
+        return err if status and err else out
 
     return call
 
@@ -99,11 +99,13 @@ def test_a_disk_image_is_asked_for_by_its_path(godwit: Godwit, live: Live, tmp_p
 def test_json_is_what_the_api_answers(godwit: Godwit, live: Live) -> None:
     made = json.loads(godwit("vm", "create", "web-1", "--memory", "256MiB", "--network", "lan", "--json"))
     assert made["nics"][0]["ip"] == "10.90.0.100/24"
-    assert json.loads(godwit("vm", "show", "web-1", "--json")) == made
+    there = {"vm": "web-1", "host": "host-a", "movable": True, "why_not": None}
+    assert json.loads(godwit("vm", "show", "web-1", "--json")) == made | {"destinations": [there]}
     assert json.loads(godwit("vm", "list", "--json")) == [made]
     for noun, name in (("host", "host-a"), ("datastore", "default")):
         one = json.loads(godwit(noun, "show", name, "--json"))
-        assert one in json.loads(godwit(noun, "list", "--json"))
+        asked = {"arrivals": None} if noun == "host" else {}  # only one that is shown is asked what could come
+        assert one | asked in json.loads(godwit(noun, "list", "--json"))
     assert [each["name"] for each in json.loads(godwit("network", "list", "--json"))] == ["dark", "lan"]
     assert [each["name"] for each in json.loads(godwit("image", "list", "--json"))] == ["base"]
     assert json.loads(godwit("disk", "list", "--json")) == []
@@ -278,3 +280,18 @@ def test_a_report_as_a_page(godwit: Godwit, tmp_path: Path) -> None:
     assert "web-1" in page
     text = godwit("migration", "report", "m1", "--html", str(tmp_path / "none" / "m1.html"), status=2)
     assert "m1.html cannot be written: No such file or directory; name another file with --html" in text
+
+
+@pytest.mark.usefixtures("web")
+def test_a_check_says_what_it_found_and_its_status_says_whether(godwit: Godwit) -> None:
+    assert godwit("check", "web-1", "host-b") == "web-1 can be moved from host-a to host-b: nothing stands in the way\n"
+    assert godwit("vm", "set", "web-1", "--rule", "never-migrate") == "web-1 has never-migrate\n"
+    said = godwit("check", "web-1", "host-b", status=2)
+    assert "blocker  never-migrate: the owner of web-1 does not let it move" in said
+    assert "seen: rule never-migrate" in said
+    checked = json.loads(godwit("check", "web-1", "host-b", "--json", status=2))
+    assert (checked["movable"], checked["findings"][0]["code"]) == (False, "never-migrate")
+    assert "to host-b:" in godwit("vm", "show", "web-1")
+    assert "no: the owner of web-1 does not let it move" in godwit("host", "show", "host-b")
+    assert godwit("vm", "set", "web-1", "--no-rule", "never-migrate") == "web-1 has no rules\n"
+    assert "could come" in godwit("host", "show", "host-b")

@@ -43,6 +43,7 @@ class Disks:
             format=request.format,
             size_bytes=size_bytes,
             read_only=isinstance(request.content, Seed),
+            clustered=request.clustered,
         )
 
     def remove(self, request: RemoveDisk) -> None:

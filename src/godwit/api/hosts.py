@@ -21,8 +21,12 @@ async def list_hosts(manager: TheManager) -> list[HostState]:
 
 
 @router.get("/{name}")
-async def show_host(name: str, manager: TheManager) -> HostState:
-    """That host, asked now; one that does not answer, or not as it should, is shown as last seen."""
+async def show_host(name: str, manager: TheManager, arrivals: bool = False) -> HostState:
+    """That host, asked now; one that does not answer, or not as it should, is shown as last seen.
+
+    With `arrivals` all hosts are asked, and it says which VMs could come.
+    """
     with suppress(GodwitError):
         await manager.fleet.facts(name)
-    return manager.fleet.state(name)
+    state = manager.fleet.state(name)
+    return state.model_copy(update={"arrivals": await manager.checker.arrivals(name)}) if arrivals else state

@@ -15,7 +15,7 @@ from fastapi.openapi.utils import get_openapi
 from godwit.api.access import needed_role
 from godwit.api.once import HEADER, PATHS
 from godwit.api.problems import MEDIA_TYPE
-from godwit.core import migration, model, report, resources
+from godwit.core import checked, finding, migration, model, report, resources
 from godwit.core.config import Role
 
 SUMMARY = "Live migration of QEMU virtual machines"
@@ -145,7 +145,11 @@ def _explain(name: str, schema: dict[str, Any]) -> None:
 
 @cache
 def _docstrings() -> dict[str, dict[str, str]]:
-    return {name: words for module in (model, resources, migration, report) for name, words in _of_module(module)}
+    return {
+        name: words
+        for module in (model, resources, migration, report, finding, checked)
+        for name, words in _of_module(module)
+    }
 
 
 def _of_module(module: ModuleType) -> list[tuple[str, dict[str, str]]]:

@@ -7,7 +7,8 @@ from typing import Annotated
 from fastapi import APIRouter, Query
 
 from godwit.api.access import TheManager
-from godwit.core.resources import VmRequest, VmView
+from godwit.core.checked import Checked
+from godwit.core.resources import VmChange, VmRequest, VmView
 
 router = APIRouter(prefix="/vms", tags=["vms"])
 
@@ -25,9 +26,24 @@ async def create_vm(request: VmRequest, manager: TheManager) -> VmView:
 
 
 @router.get("/{name}")
-async def show_vm(name: str, manager: TheManager) -> VmView:
-    """That VM."""
-    return manager.inventory.view(name)
+async def show_vm(name: str, manager: TheManager, destinations: bool = False) -> VmView:
+    """That VM; with `destinations` all hosts are asked, and it says where it can go."""
+    view = manager.inventory.view(name)
+    if not destinations:
+        return view
+    return view.model_copy(update={"destinations": await manager.checker.destinations(name)})
+
+
+@router.patch("/{name}")
+async def change_vm(name: str, change: VmChange, manager: TheManager) -> VmView:
+    """Its owner's rules are these."""
+    return await manager.inventory.change(name, change)
+
+
+@router.get("/{name}/checks/{host}")
+async def check_vm(name: str, host: str, manager: TheManager) -> Checked:
+    """What stands in the way of moving it there, and what may hurt: both hosts are asked, and nothing is changed."""
+    return await manager.checker.check(name, host)
 
 
 @router.post("/{name}/start")

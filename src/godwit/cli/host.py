@@ -32,7 +32,7 @@ def list_hosts(json: JsonOption = False, manager: ManagerOption = None) -> None:
 def show_host(name: HostName, json: JsonOption = False, manager: ManagerOption = None) -> None:
     """One host and what it told."""
     with connected(manager) as client:
-        host = client.host(name)
+        host = client.host(name, arrivals=True)
     if json:
         print_json(host)
         return
@@ -49,6 +49,7 @@ def show_host(name: HostName, json: JsonOption = False, manager: ManagerOption =
                 ("agent", f"{facts.agent_version}, process {facts.agent_pid}"),
                 ("qemu", f"{facts.qemu.version}, {facts.qemu.accelerator}"),
                 ("newest machine type", facts.qemu.machines[0] if facts.qemu.machines else None),
+                *((each.vm, "could come" if each.movable else f"no: {each.why_not}") for each in host.arrivals or ()),
             ]
         )
 

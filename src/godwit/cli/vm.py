@@ -52,6 +52,10 @@ def create_vm(
     ] = None,
     gateway: Annotated[list[str] | None, typer.Option(help="Of the guest; may be repeated.")] = None,
     name_server: Annotated[list[str] | None, typer.Option(help="Of the guest; may be repeated.")] = None,
+    rule: Annotated[
+        list[str] | None,
+        typer.Option(metavar="RULE", help="never-migrate, keep-apart=GROUP, max-stall=TIME; may be repeated."),
+    ] = None,
     host: Annotated[str | None, typer.Option(help="Where it starts; none: where most memory is free.")] = None,
     json: JsonOption = False,
     manager: ManagerOption = None,
@@ -65,6 +69,7 @@ def create_vm(
         request = read_spec(file)
     else:
         told = {"name": name, "cpus": cpus, "cpu_model": cpu_model, "firmware": firmware, "host": host, "ip": ip}
+        told |= {"rules": rule or []}  # type: ignore[dict-item]
         words = ImageWords(
             image=image,
             size=disk_size,
@@ -90,6 +95,24 @@ def print_schema() -> None:
     from godwit.cli.spec import schema
 
     print(dumps(schema(), indent=2))
+
+
+@app.command("set", epilog=example("godwit vm set db-1 --rule max-stall=100ms --no-rule never-migrate"))
+def set_vm(
+    name: VmName,
+    rule: Annotated[list[str] | None, typer.Option(metavar="RULE", help="Add it; may be repeated.")] = None,
+    no_rule: Annotated[list[str] | None, typer.Option(metavar="RULE", help="Remove it; may be repeated.")] = None,
+    json: JsonOption = False,
+    manager: ManagerOption = None,
+) -> None:
+    """Change what a VM's owner allows: never-migrate, keep-apart=GROUP, max-stall=TIME."""
+    from godwit.core.resources import VmChange
+
+    removed = set(no_rule or [])
+    with connected(manager) as client:
+        kept = [each for each in client.vm(name).rules if not removed & {each, each.partition("=")[0]}]
+        vm = client.change_vm(name, VmChange(rules=(*kept, *(rule or []))))
+    _told(vm, json, f"{vm.name} has {', '.join(vm.rules) or 'no rules'}")
 
 
 @app.command("start", epilog=example("godwit vm start web-1"))
@@ -134,17 +157,18 @@ def show_vm(name: VmName, json: JsonOption = False, manager: ManagerOption = Non
     from godwit.cli.units import format_mib
 
     with connected(manager) as client:
-        vm = client.vm(name)
+        vm = client.vm(name, destinations=True)
     if json:
         print_json(vm)
         return
     nics = [f"{nic.network} {nic.mac} {nic.ip or '-'} {nic.ip6 or ''}".rstrip() for nic in vm.nics]
-    told = vm.model_dump(exclude={"nics", "disks"}, exclude_none=True)
+    told = vm.model_dump(exclude={"nics", "disks", "destinations"}, exclude_none=True)
     disks = [f"{each.name} {format_mib(each.size_bytes)} {each.datastore} {each.path}" for each in vm.disks]
     numbered = [
         (f"{kind} {n}", text) for kind, texts in (("nic", nics), ("disk", disks)) for n, text in enumerate(texts)
     ]
-    print_pairs([*told.items(), *numbered])
+    can = [(each.host, "can go there" if each.movable else f"no: {each.why_not}") for each in vm.destinations or ()]
+    print_pairs([*told.items(), *numbered, *((f"to {host}", words) for host, words in can)])
 
 
 @app.command("delete", epilog=example("godwit vm delete web-1"))

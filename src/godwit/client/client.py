@@ -26,11 +26,13 @@ from godwit.core.resources import (
     HostState,
     NetworkView,
     Problem,
+    VmChange,
     VmRequest,
     VmView,
 )
 
 if TYPE_CHECKING:
+    from godwit.core.checked import Checked
     from godwit.core.report import Report
 
 T = TypeVar("T")
@@ -69,9 +71,9 @@ class Client:
         """All hosts, asked now."""
         return self._ask("GET", "/hosts", list[HostState])
 
-    def host(self, name: str) -> HostState:
-        """That host, asked now."""
-        return self._ask("GET", f"/hosts/{quote(name)}", HostState)
+    def host(self, name: str, *, arrivals: bool = False) -> HostState:
+        """That host, asked now; with `arrivals`, which VMs could come there."""
+        return self._ask("GET", f"/hosts/{quote(name)}{'?arrivals=true' if arrivals else ''}", HostState)
 
     def networks(self) -> list[NetworkView]:
         """All networks."""
@@ -105,9 +107,19 @@ class Client:
         """All VMs."""
         return self._ask("GET", "/vms", list[VmView])
 
-    def vm(self, name: str) -> VmView:
-        """That VM."""
-        return self._ask("GET", f"/vms/{quote(name)}", VmView)
+    def vm(self, name: str, *, destinations: bool = False) -> VmView:
+        """That VM; with `destinations`, where it can go."""
+        return self._ask("GET", f"/vms/{quote(name)}{'?destinations=true' if destinations else ''}", VmView)
+
+    def change_vm(self, name: str, change: VmChange) -> VmView:
+        """Its owner's rules are these."""
+        return self._ask("PATCH", f"/vms/{quote(name)}", VmView, body=change)
+
+    def check(self, vm: str, host: str) -> Checked:
+        """What stands in the way of moving it there, and what may hurt."""
+        from godwit.core.checked import Checked
+
+        return self._ask("GET", f"/vms/{quote(vm)}/checks/{quote(host)}", Checked)
 
     def create_vm(self, request: VmRequest, *, key: str | None = None) -> VmView:
         """A new VM; it runs, unless `start` is false. Asked again with the same `key`, it is the same one for a day."""

@@ -49,6 +49,7 @@ class CreateDisk(Value):
     name: Name
     datastore: Name
     format: DiskFormat = DiskFormat.raw
+    clustered: bool = False
     content: Content
 
 

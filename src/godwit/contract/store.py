@@ -9,6 +9,7 @@ from typing import Protocol
 from godwit.contract.host import HandedOver, Settled
 from godwit.core.migration import Event, Migration
 from godwit.core.model import Datastore, Name, Pinned, Value, VmSpec, VmState
+from godwit.core.policy import Policy
 
 
 class VmRecord(Value):
@@ -26,6 +27,10 @@ class VmRecord(Value):
     reason: str | None = None
     """Why it is `crashed` or `in-doubt`."""
     created_at: datetime
+    policy: Policy = Policy()
+    """What its owner allows."""
+    rehearses: Name | None = None
+    """It is a throw-away VM like that one."""
 
     @property
     def name(self) -> str:

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 from pydantic import Field, StringConstraints
 
+from godwit.core.checked import Candidate
 from godwit.core.model import (
     Accelerator,
     Datastore,
@@ -36,6 +37,8 @@ class DiskRequest(Value):
     size_bytes: int = Field(gt=0, multiple_of=512)
     datastore: Name = "default"
     format: DiskFormat = DiskFormat.raw
+    clustered: bool = False
+    """A cluster of VMs writes it; such a VM is not moved live."""
 
 
 class RootDiskRequest(Value):
@@ -86,8 +89,17 @@ class VmRequest(Value):
     cloud_init: CloudInitRequest | None = None
     """Only with a disk image."""
     disks: tuple[DiskRequest, ...] = ()
+    rules: tuple[str, ...] = ()
+    """Of its owner: `never-migrate`, `keep-apart=GROUP`, `max-stall=TIME`."""
     host: Name | None = None
     start: bool = True
+
+
+class VmChange(Value):
+    """`PATCH /vms/{name}`: what shall be otherwise; the rest stays."""
+
+    rules: tuple[str, ...]
+    """All of its owner's rules from now on."""
 
 
 class VmView(Fact):
@@ -112,6 +124,10 @@ class VmView(Fact):
     created_at: datetime
     reason: str | None = None
     """Why it is `crashed` or `in-doubt`."""
+    rules: tuple[str, ...] = ()
+    """Of its owner."""
+    destinations: tuple[Candidate, ...] | None = None
+    """Where it can go now, and why not elsewhere; none: not asked for."""
 
 
 class HostState(Fact):
@@ -123,6 +139,8 @@ class HostState(Fact):
     reason: str | None = None
     facts: HostFacts | None = None
     """As last seen."""
+    arrivals: tuple[Candidate, ...] | None = None
+    """What could come here now, and why other VMs could not; none: not asked for."""
 
 
 class NetworkView(Network):

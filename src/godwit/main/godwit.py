@@ -22,6 +22,7 @@ COMMANDS = {
     "disk": "godwit.cli.disk:app",
     "image": "godwit.cli.image:app",
     "vm": "godwit.cli.vm:app",
+    "check": "godwit.cli.check:app",
     "migrate": "godwit.cli.migrate:app",
     "migration": "godwit.cli.migration:app",
     "doctor": "godwit.cli.doctor:app",

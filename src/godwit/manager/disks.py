@@ -54,6 +54,7 @@ def orders(request: VmRequest, spec: VmSpec) -> list[CreateDisk]:
             name=each.name,
             datastore=each.datastore,
             format=each.format,
+            clustered=each.clustered,
             content=Blank(size_bytes=each.size_bytes),
         )
         for each in request.disks

@@ -14,7 +14,8 @@ from godwit.core.config import ManagerConfig
 from godwit.core.errors import GodwitError, NotFound, Refused, TimedOut, Unreachable
 from godwit.core.model import FirmwareKind, HostFacts, Nic, Pinned, VmSpec, VmState
 from godwit.core.placement import Needs, choose_host, pin
-from godwit.core.resources import DiskView, VmRequest, VmView
+from godwit.core.policy import parse
+from godwit.core.resources import DiskView, VmChange, VmRequest, VmView
 from godwit.manager import disks
 from godwit.manager.addresses import make_nic
 from godwit.manager.datastores import Datastores
@@ -87,6 +88,13 @@ class Inventory:
             await self._records.change_vm(name, state=VmState.stopped, reason=None)
         return self.view(name)
 
+    async def change(self, name: str, change: VmChange) -> VmView:
+        """The VM's owner allows what that says; `Invalid` for what is no rule."""
+        policy = parse(change.rules)
+        self._records.vm(name)
+        await self._records.change_vm(name, policy=policy)
+        return self.view(name)
+
     async def delete(self, name: str) -> None:
         """The VM is not known any more and its disks are gone; `Refused` while it runs."""
         with self._records.claimed(name, "being deleted"):
@@ -101,6 +109,7 @@ class Inventory:
         if request.name in self._records.vms:
             raise Refused(f"there is a VM {request.name!r} already: choose another name", "vm-exists")
         disks.check(request)
+        parse(request.rules)
         for name in disks.datastores(request):
             self.datastores.get(name)
         for nic in request.nics:
@@ -143,7 +152,14 @@ class Inventory:
             nics=tuple(nics),
         )
         state = VmState.starting if request.start else VmState.stopped
-        return VmRecord(spec=spec, pinned=pinned, state=state, host=host, created_at=datetime.now(UTC))
+        return VmRecord(
+            spec=spec,
+            pinned=pinned,
+            state=state,
+            host=host,
+            created_at=datetime.now(UTC),
+            policy=parse(request.rules),
+        )
 
     async def _candidates(self, record: VmRecord) -> list[HostFacts]:
         """Where a VM at rest may start: where it ran last, or anywhere if that does not answer and nothing holds it."""

@@ -9,6 +9,7 @@ from godwit.core.config import ManagerConfig
 from godwit.core.model import HostFacts, Image
 from godwit.core.resources import NetworkView
 from godwit.manager.addresses import parse_pool
+from godwit.manager.checking import Checker
 from godwit.manager.feed import Feed, Observer
 from godwit.manager.fleet import Connect, Fleet
 from godwit.manager.inventory import Inventory
@@ -29,6 +30,7 @@ class Manager:
         self.feed = Feed(self._records, observers)
         self.inventory = Inventory(config, self._records, self.fleet)
         self.runner = Runner(self._records, self.fleet, self.feed)
+        self.checker = Checker(self._records, self.fleet)
         self._watcher = Watcher(self._records, self.fleet)
         self._watches: list[asyncio.Task[None]] = []
 

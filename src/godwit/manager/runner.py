@@ -23,6 +23,7 @@ from godwit.flow.migrate import migrate
 from godwit.flow.report import compose
 from godwit.manager.adopt import adopt
 from godwit.manager.book import Book
+from godwit.manager.checking import Checker
 from godwit.manager.feed import Feed
 from godwit.manager.fleet import Fleet
 from godwit.manager.records import Records
@@ -36,6 +37,7 @@ class Runner:
 
     def __init__(self, records: Records, fleet: Fleet, feed: Feed) -> None:
         self._records = records
+        self._checker = Checker(records, fleet)
         self._fleet = fleet
         self._feed = feed
         self._watcher = Watcher(records, fleet)
@@ -112,16 +114,8 @@ class Runner:
             destination = choose_host(Needs.of(vm.spec), await self._fleet.look(), exclude=vm.host)
         if destination == vm.host:
             raise Refused(f"{vm.name} runs on {vm.host} already: name another host", "same-host")
-        move = Move(
-            migration=f"m{await self._records.store.next_number('migrations')}",
-            attempt=1,
-            epoch=vm.epoch + 1,
-            spec=vm.spec,
-            pinned=vm.pinned,
-            source=vm.host,
-            destination=destination,
-            request=request,
-        )
+        id = f"m{await self._records.store.next_number('migrations')}"
+        move = self._checker.move(vm, request, destination=destination, id=id)
         await self._refuse_obstacles(move)
         return move
 

@@ -27,6 +27,7 @@ def vm_view(record: VmRecord) -> VmView:
         migration=record.migration,
         created_at=record.created_at,
         reason=record.reason,
+        rules=record.policy.words,
     )
 
 

@@ -153,7 +153,7 @@ def _nic(index: int, nic: Nic, tap_fd: int) -> list[str]:
 
 def _disk(spec: VmSpec, index: int) -> list[str]:
     boots = {"bootindex": 1} if index == 0 and not spec.image.kernel else {}
-    shared = {"share-rw": "on"} if spec.disks[index].clustered else {}
+    shared = {"share-rw": True} if spec.disks[index].clustered else {}
     return [
         *("-blockdev", _node(f"disk{index}", spec.disks[index])),
         *_device(

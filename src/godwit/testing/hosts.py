@@ -153,6 +153,7 @@ class FakeHost:
             format=request.format,
             size_bytes=size_bytes or 1 << 30,
             read_only=isinstance(request.content, Seed),
+            clustered=request.clustered,
         )
         if disk.size_bytes > datastore.free_bytes:
             raise Refused(f"datastore {request.datastore} has {datastore.free_bytes} bytes free on {self.name}")
