@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager
 from godwit.contract.host import IncomingReady, PrepareIncoming, PrepareOutgoing, Reserve
 from godwit.core.phase import Phase
 from godwit.core.plan import Plan
-from godwit.flow.ending import deadline, phase, undone_by, warn
+from godwit.flow.ending import phase, undone_by, warn
 from godwit.flow.sides import Sides, order
 
 
@@ -21,9 +21,8 @@ async def reserved(plan: Plan, sides: Sides) -> AsyncIterator[None]:
     async def release() -> None:
         await asyncio.gather(sides.source.release(asked), sides.destination.release(asked))
 
-    await sides.diary.enter(Phase.reserving)
     async with undone_by(release, sides.diary):
-        async with deadline(Phase.reserving):
+        async with phase(Phase.reserving, sides.diary):
             words = asked.model_dump() | {"memory_mib": plan.move.spec.memory_mib}
             await sides.source.reserve(Reserve(**words, role="source"))
             await sides.destination.reserve(Reserve(**words, role="destination"))
