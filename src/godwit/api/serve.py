@@ -71,6 +71,9 @@ def listen_tcp(address: str) -> socket.socket:
 def tls_context(config: Listen) -> ssl.SSLContext:
     """What the TCP side proves itself with; `Invalid` names the file that will not do."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    # A session ticket makes a client's socket readable with nothing to read: one that blocks in reading then, as the
+    # console's does, cannot be closed until we send something.
+    context.num_tickets = 0
     try:
         context.load_cert_chain(config.certificate, config.key)
     except (OSError, ssl.SSLError) as error:
