@@ -94,7 +94,8 @@ def test_a_verb_that_goes_wrong_leaves_one_running_vm(side: str, verb: str, faul
             assert world.leftovers() == []
             await moves_again(world)
         elif diary.phase == Phase.done:
-            assert (verb, fault) == ("hand_over", Fault.answer_lost)
+            assert verb in {"hand_over", "retire", "settle"}
+            assert fault == Fault.answer_lost
         else:
             assert diary.phase == Phase.in_doubt
             assert verb in {"hand_over", "retire", "settle"}

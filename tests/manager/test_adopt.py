@@ -15,7 +15,7 @@ from godwit.core.errors import Refused
 from godwit.core.migration import EventKind, Migration
 from godwit.core.model import VmState
 from godwit.core.phase import STEPS, Phase
-from godwit.manager.adopt import Whereabouts, route, whereabouts
+from godwit.manager.adopt import route
 from godwit.testing.clock import run
 from godwit.testing.world import PINNED, SPEC, World
 
@@ -196,24 +196,6 @@ def test_numbers_of_events_and_migrations_go_on_after_a_restart(site: Site) -> N
             await ended(manager, "m2")
 
     run(story())
-
-
-@pytest.mark.parametrize(
-    ("source", "destination", "where"),
-    [
-        (True, False, Whereabouts.source),
-        (True, None, Whereabouts.source),
-        (False, True, Whereabouts.destination),
-        (None, True, Whereabouts.destination),
-        (True, True, Whereabouts.both),
-        (False, False, Whereabouts.unknown),
-        (None, False, Whereabouts.unknown),
-        (False, None, Whereabouts.unknown),
-        (None, None, Whereabouts.unknown),
-    ],
-)
-def test_one_word_of_an_owner_is_enough(source: bool | None, destination: bool | None, where: Whereabouts) -> None:
-    assert whereabouts(source, destination) is where
 
 
 @pytest.mark.parametrize("now", [phase for phase in Phase if STEPS[phase]])

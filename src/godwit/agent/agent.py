@@ -18,6 +18,7 @@ from godwit.agent.incoming import Incoming
 from godwit.agent.outgoing import Outgoing
 from godwit.agent.relaying import Relay
 from godwit.agent.room import Room
+from godwit.agent.testifying import from_journal, resolve, testify
 from godwit.agent.vms import Vms
 from godwit.contract.disks import CreateDisk, RemoveDisk, UseDatastores
 from godwit.contract.host import (
@@ -36,6 +37,7 @@ from godwit.contract.host import (
     PrepareOutgoing,
     Relayed,
     Reserve,
+    Resolve,
     Settled,
     StartVm,
     StopVm,
@@ -48,6 +50,7 @@ from godwit.core.looked import VmLook
 from godwit.core.migration import Event
 from godwit.core.model import Disk, HostFacts, QemuFacts, VmStatus
 from godwit.core.ownership import Ownership
+from godwit.core.verdict import Statement
 from godwit.host import facts as host_facts
 from godwit.network import tunnel
 from godwit.storage import uefi
@@ -95,7 +98,8 @@ class Agent:
                 await incoming.listen()
             if away := vm.passport.outgoing:
                 self._moving[vm.name] = away.order()
-                await self._relay(away)
+                with suppress(GodwitError):  # a dead QEMU has no taps to relay from
+                    await self._relay(away)
                 outgoing = self._outgoing[vm.name] = self._outgoing_for(away)
                 await outgoing.resume()
 
@@ -205,6 +209,7 @@ class Agent:
         """What `reserve` kept is free again, and a relay of a VM that stayed is gone."""
         if self._forget(request) and (relay := self._relays.get(request.vm)) and relay.order == request.order():
             await relay.end(anyway=True)
+        await self._bury(request)
         return Nothing()
 
     async def prepare_incoming(self, request: PrepareIncoming, /) -> IncomingReady:
@@ -272,8 +277,7 @@ class Agent:
             if self._vms.has(request.vm):
                 self._vms.note(request.vm, incoming=None)
             return settled
-        owner = self._vms.owner(request.vm)
-        if owner.is_about(request) and owner.is_owner:
+        if self._vms.owner(request.vm).state_for(request) in {Ownership.running, Ownership.died}:
             return Settled(settled=True)
         raise Refused(f"{self._config.host} did not receive {request.vm} by migration {request.migration}")
 
@@ -294,6 +298,17 @@ class Agent:
             await relay.end(anyway=False)
         return Nothing()
 
+    async def testify(self, request: Order, /) -> Statement:
+        """What this host knows of that move."""
+        vm = self._vms.get(request.vm) if self._vms.has(request.vm) else None
+        return await testify(self._config.host, request, owner=self._vms.owner(request.vm), vm=vm)
+
+    async def resolve(self, request: Resolve, /) -> Statement:
+        """The journal says what a person has settled."""
+        course = (self._incoming_of(request) or self._outgoing_of(request)).course
+        await resolve(course, request)
+        return await self.testify(request)
+
     async def meet(self, request: Meet, /) -> Met:
         """This host's clock, and whether it waits for that move."""
         return Met(unix_ms=time.time() * 1000, ready=self._incoming_of(request.order) is not None)
@@ -302,10 +317,7 @@ class Agent:
         """The VM runs here, or never will."""
         if incoming := self._incoming_of(request.order()):
             return await incoming.go(request)
-        owner = self._vms.owner(request.vm)
-        if owner.is_about(request) and owner.state == Ownership.closed:
-            return GoAnswer(verdict="returned-dead", reason="its QEMU at the destination ended")
-        raise Unresolved(f"{self._config.host} knows of no migration {request.migration} of {request.vm}")
+        return from_journal(self._vms.owner(request.vm), request, host=self._config.host)
 
     async def abort(self, request: Order, /) -> Nothing:
         """What waits here is ended."""
@@ -332,6 +344,16 @@ class Agent:
             with suppress(GodwitError):
                 await self._peers(came.source, came.source_peer_address).end_relay(came.order())
             await incoming.stop_announcing()
+
+    async def _bury(self, order: Order) -> None:
+        """A VM that was lost on its way leaves nothing here."""
+        owner = self._vms.owner(order.vm)
+        if not (owner.is_about(order) and owner.state == Ownership.lost and self._vms.has(order.vm)):
+            return
+        if self._vms.get(order.vm).machine.gone.is_set():
+            if outgoing := self._outgoing.pop(order.vm, None):
+                await outgoing.close()
+            await self._vms.stop(StopVm(name=order.vm, grace_s=0))
 
     def _incoming_of(self, order: Order) -> Incoming | None:
         incoming = self._incoming.get(order.vm)

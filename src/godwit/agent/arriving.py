@@ -32,7 +32,7 @@ async def arrive(vms: Vms, request: PrepareIncoming) -> Incoming:
             uri = await memory.prepare_receiver(machine.monitor, address=address, multifd=request.multifd)
             passport = Passport(spec=request.spec, pinned=request.pinned, plugs=plugs, incoming=request, uri=uri)
             place.write_passport(passport)
-            vm = LocalVm(passport, vms.owner(name), machine, VmState.migrating)
+            vm = LocalVm(passport, vms.owner(name), machine, VmState.migrating, waits=vms.config.waits)
             await _receive_relay(vms.config, request, plugs)
             vm.owner.take(
                 Cue.armed,

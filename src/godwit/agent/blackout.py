@@ -1,17 +1,18 @@
-"""The source's half of the hand-over, from OFFER to DONE: driven by QEMU's events, never by a poll.
+"""The source's half of the hand-over, from OFFER to DONE: what the table's acts are here, and what they lead to.
 
-The table in core/ownership.py says what each event leads to; this file only carries it out. A newcomer reads
-`heed` (events to cues) and `_do` (acts to calls); the rest is bookkeeping for the report.
+core/ownership.py says what follows what, agent/course.py when; this file only does it, and notes the times for the
+report. The result is known when the journal says who runs the VM, and nobody waits for it inside an act.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
+from contextlib import suppress
 
-from godwit.agent.local import LocalVm
+from godwit.agent.course import Course, Side
+from godwit.agent.local import AT_HOME, LocalVm
 from godwit.agent.telling import Telling
 from godwit.contract.host import Go, GoAnswer, Order, Peer
 from godwit.core.errors import Failed, GodwitError, Unreachable, Unresolved
@@ -19,18 +20,21 @@ from godwit.core.migration import EventKind
 from godwit.core.ownership import Act, Cue, Ownership
 from godwit.core.report import TimelineEntry
 from godwit.qemu import memory
-from godwit.qemu.keeper import EXITED
+from godwit.qemu.evidence import History
 from godwit.qemu.monitor import QmpEvent
 
 log = logging.getLogger("godwit.agent")
 
-WATCHDOG_S = 5.0
-"""From STOP to the stream's end; longer means that the link swallows it, and the stream is broken off."""
-GO_AGAIN_S = 0.5
 ABORT_S = 2.0
-RESUME_S = 10.0
-
-BROKEN = {"failed", "cancelled"}
+ENDS = AT_HOME | {Ownership.done, Ownership.died}
+ASKING = frozenset({Ownership.given, Ownership.last})
+ANSWERS = {
+    "running": Cue.answered_running,
+    "returned": Cue.answered_returned,
+    "returned-dead": Cue.answered_dead,
+    "lost": Cue.answered_lost,
+}
+"""The destination's word for each."""
 
 
 class Blackout:
@@ -42,101 +46,113 @@ class Blackout:
         self._peer = peer
         self._telling = telling
         self._uri = uri
-        self._broken = False
         self._refusal: str | None = None
         self._answer: GoAnswer | None = None
+        self._asking: asyncio.Task[None] | None = None
         self._watchdog: asyncio.TimerHandle | None = None
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._overdue = False
+        self.heard: Callable[[QmpEvent], None] = lambda _: None
+        """Is told each event, too."""
         self.stopped_at_ms: float | None = None
         self.timeline: list[TimelineEntry] = []
         """`at_ms` here is Unix time on the source's clock."""
         self.result: asyncio.Future[GoAnswer] = asyncio.get_running_loop().create_future()
-        self._do: dict[Act, Callable[[], Awaitable[None]]] = {
-            Act.start_sending: self._start_sending,
-            Act.send_go: lambda: self._send_go(last=False),
-            Act.send_go_last: lambda: self._send_go(last=True),
-            Act.send_abort: self._send_abort,
-            Act.cont: self._take_back,
-            Act.quit_qemu: self._quit,
-        }
+        self.course = Course(vm, order, self._side())
 
-    async def offer(self, destination: str) -> None:
-        """From here on QEMU may stop the VM by itself."""
-        await self._act(
-            self._vm.owner.take(
-                Cue.offered,
-                migration=self._order.migration,
-                epoch=self._order.epoch,
-                count=0,
-                peer=destination,
-                qemu_pid=self._vm.machine.qemu_pid,
-                qemu_start_ticks=self._vm.machine.qemu_start_ticks,
-            )
+    def _side(self) -> Side:
+        return Side(
+            name="source",
+            acts={
+                Act.start_sending: self._start_sending,
+                Act.send_go: self._ask,
+                Act.send_go_last: self._ask_again,
+                Act.send_abort: self._tell_abort,
+                Act.cont: self._take_back,
+                Act.quit_qemu: self._given_away,
+                Act.alarm: self._alarm,
+            },
+            ends=ENDS,
+            changed=self._changed,
+            is_waiting=self._is_waiting,
+            heed=self._heed,
+            recall=self._recall,
+            about={Cue.completed: {"count": 1}},
+            patience_s={Cue.failed_frozen: self._vm.waits.resume_s},
         )
 
-    async def heed(self, event: QmpEvent) -> None:
-        """What an event of the source's QEMU leads to."""
-        if event.name == "STOP":
-            self._stopped(event)
-        elif event.name == "MIGRATION":
-            await self._status(event.data["status"], event.at_ms)
-        elif event.name == "RESUME" and self._broken:
-            await self._runs_again()
-        elif event.name == EXITED:
-            await self._act(self._vm.owner.take(Cue.qemu_died))
-
-    async def look(self) -> None:
-        """After a restart, of the agent or of the keeper: what the journal says was begun, and QEMU says now."""
-        self.stopped_at_ms = await self._when_stopped()
-        state = self._vm.owner.state
-        if state == Ownership.offer:
-            sample = await memory.sample(self._vm.machine.monitor)
-            await self._status("failed" if sample.status == "none" else sample.status, time.time() * 1000)
-        elif state == Ownership.reclaim:
-            await self._take_back()
-        elif state in {Ownership.given, Ownership.done}:
-            await self._send_go(last=False)
-
-    async def _status(self, status: str, at_ms: float) -> None:
-        """What QEMU's word on the migration leads to, the first time it is heard."""
-        if self._vm.owner.state != Ownership.offer:
+    async def offer(self, destination: str) -> None:
+        """From here on QEMU may stop the VM by itself; an attempt that was offered before has failed."""
+        if self._vm.owner.is_about(self._order):
+            self._settle(Failed(self._why("an earlier attempt was undone"), "stream-broke"))
             return
-        if status == "completed":
-            self._note(at_ms, "memory and devices sent")
-            await self._act(self._vm.owner.take(Cue.completed, count=1))
-        elif status in BROKEN:
-            self._broken = True
-            if await self._vm.machine.runstate() == "running":
-                await self._runs_again()
+        machine = self._vm.machine
+        await self.course.take(
+            Cue.offered,
+            migration=self._order.migration,
+            epoch=self._order.epoch,
+            count=0,
+            peer=destination,
+            qemu_pid=machine.qemu_pid,
+            qemu_start_ticks=machine.qemu_start_ticks,
+        )
 
-    async def _when_stopped(self) -> float | None:
-        """QEMU's last STOP, by the keeper's log."""
-        stops = [each.event.at_ms for each in await self._vm.machine.events_since(0) if each.event.name == "STOP"]
-        return stops[-1] if stops else None
+    async def run(self) -> None:
+        """The hand-over is over, and `result` is known or about to be."""
+        await self.course.follow()
+        if self._vm.owner.state == Ownership.done and self._answer is None:
+            await self._ask()  # after a restart: for what it tells
 
     def give_up(self, error: GodwitError) -> None:
-        """QEMU cannot be heard any more; who runs the VM is what the journal and QEMU say, not we."""
+        """It could not begin, or cannot be followed; who runs the VM is what the journal says, not we."""
         self._settle(error)
 
-    def close(self) -> None:
-        """No timer is left."""
+    async def close(self) -> None:
+        """Nothing of it goes on here; QEMU and journal stay as they are."""
+        self._dismiss_watchdog()
+        if self._asking:
+            self._asking.cancel()
+            await asyncio.gather(self._asking, return_exceptions=True)
+        await self.course.close()
+
+    def _changed(self) -> None:
+        if self._vm.owner.state == Ownership.lost:
+            why = f"{self._order.vm} may not run at its source any more, and does not at its destination"
+            self._settle(Unresolved(why, "lost"))
+
+    def _is_waiting(self) -> bool:
+        state = self._vm.owner.state
+        return state in ASKING | {Ownership.reclaim} or (state == Ownership.offer and self._overdue)
+
+    def _heed(self, event: QmpEvent) -> None:
+        self.heard(event)
+        if event.name == "STOP":
+            self.stopped_at_ms = event.at_ms
+            self._note(event.at_ms, "vCPUs stopped at the source")
+            self._telling.tell(EventKind.stopped, "vCPUs stopped at the source")
+            self._watch_over()
+        elif event.name == "MIGRATION" and event.data["status"] == "completed":
+            self._note(event.at_ms, "memory and devices sent")
+
+    def _recall(self, history: History) -> None:
+        if self._vm.owner.state not in AT_HOME and self.stopped_at_ms is None:
+            self.stopped_at_ms = history.of_last_stream().stopped_at_ms()
+            if self.stopped_at_ms is not None:
+                self._watch_over()
+
+    def _watch_over(self) -> None:
+        self._dismiss_watchdog()
+        self._watchdog = asyncio.get_running_loop().call_later(self._vm.waits.watchdog_s, self._bark)
+
+    def _dismiss_watchdog(self) -> None:
         if self._watchdog:
             self._watchdog.cancel()
 
-    async def _act(self, acts: tuple[Act, ...]) -> None:
-        for act in acts:
-            await self._do[act]()
-
-    def _stopped(self, event: QmpEvent) -> None:
-        self.stopped_at_ms = event.at_ms
-        self._note(event.at_ms, "vCPUs stopped at the source")
-        self._telling.tell(EventKind.stopped, "vCPUs stopped at the source")
-        self._watchdog = asyncio.get_running_loop().call_later(WATCHDOG_S, self._bark)
-
     def _bark(self) -> None:
-        task = asyncio.create_task(memory.break_off(self._vm.machine.monitor))
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        """The link swallows the stream's end: QEMU answers nothing, and is freed out of band."""
+        if self._vm.owner.state == Ownership.offer:
+            self._overdue = True
+            self.course.soon(memory.break_off(self._vm.machine.monitor))
+            self._watch_over()
 
     async def _start_sending(self) -> None:
         try:
@@ -145,64 +161,82 @@ class Blackout:
             raise
         except Failed as error:  # there is no stream that could stop the VM
             self._refusal = error.message
-            await self._runs_again()
+            self.course.soon(self.course.look())
 
-    async def _send_go(self, *, last: bool) -> None:
-        """The token is at the destination; asked again until it answers: nobody takes it back because time passed."""
-        self.close()
-        order = Go(**self._order.model_dump(), count=1, last=last)
+    async def _ask(self) -> None:
+        """The destination is told to run it, until it answers."""
+        if self._asking is None or self._asking.done():
+            self._asking = asyncio.create_task(self._until_answered(), name=f"go {self._order.vm}")
+
+    async def _ask_again(self) -> None:
+        """As `_ask`; what is under way does not say that the source's QEMU is dead."""
+        if self._asking and self._asking is not asyncio.current_task():
+            self._asking.cancel()
+            self._asking = None
+        await self._ask()
+
+    async def _until_answered(self) -> None:
+        """Whatever goes wrong with asking: nobody takes the VM back because of it."""
         while True:
             try:
-                answer = await self._peer.go(order)
-                break
-            except Unreachable:
-                await asyncio.sleep(GO_AGAIN_S)
+                await self._answered(await self._peer.go(self._go()))
+                if self._vm.owner.state not in ASKING:
+                    return
             except GodwitError as error:
-                self._settle(Unresolved(f"the destination did not take {self._order.vm}: {error}"))
-                return
-        await self._answered(answer)
+                log.warning("asking %s's destination again: %s", self._order.vm, error)
+            await asyncio.sleep(self._vm.waits.ask_again_s)
+
+    def _go(self) -> Go:
+        return Go(**self._order.model_dump(), count=1, last=self._vm.owner.state == Ownership.last)
 
     async def _answered(self, answer: GoAnswer) -> None:
         self._answer = answer
+        await self.course.take(ANSWERS.get(answer.verdict, Cue.answered_lost))
         if self._vm.owner.state == Ownership.done:
             self._settle(answer)
-        elif answer.verdict == "running":
-            await self._act(self._vm.owner.take(Cue.answered_running))
-        else:
-            await self._act(self._vm.owner.take(Cue.answered_dead))
-            if self._vm.owner.state == Ownership.lost:
-                self._settle(Unresolved(f"{self._order.vm} is lost: both of its QEMUs ended, neither can run it again"))
 
-    async def _quit(self) -> None:
+    async def _given_away(self) -> None:
         """The journal says DONE: the destination runs the VM. QEMU ends when the story says `retire`."""
-        assert self._answer is not None
-        self._settle(self._answer)
+        self._dismiss_watchdog()
 
     async def _take_back(self) -> None:
-        if await self._vm.machine.runstate() != "running":
-            with self._vm.machine.monitor.listening() as events:
-                await self._vm.machine.cont()
-                await events.wait_for(lambda event: event.name == "RESUME", timeout_s=RESUME_S)
-        await self._act(self._vm.owner.take(Cue.resumed))
+        try:
+            await self._vm.machine.cont()
+        except Unreachable:
+            raise
+        except Failed as error:
+            self._refusal = error.message
+            self.course.soon(self.course.take(Cue.refused))
 
-    async def _runs_again(self) -> None:
-        self.close()
-        await self._act(self._vm.owner.take(Cue.failed_running))
+    async def _alarm(self) -> None:
+        self._vm.alarm = f"{self._order.vm} may not go on: {self._refusal}; find out who holds its disk"
+        log.critical("%s", self._vm.alarm)
 
-    async def _send_abort(self) -> None:
-        """The VM runs here. Telling the destination is a courtesy: the manager's undo tells it too."""
+    async def _tell_abort(self) -> None:
+        """The VM runs here, or is lost."""
+        self._dismiss_watchdog()
+        self._vm.alarm = ""
+        self.course.soon(self._aborted(was_lost=self._vm.owner.state == Ownership.lost))
+
+    async def _aborted(self, *, was_lost: bool) -> None:
+        """Telling the destination is a courtesy: the manager's undo tells it too."""
         why = await self._reason()
         try:
             async with asyncio.timeout(ABORT_S):
                 await self._peer.abort(self._order)
         except (GodwitError, TimeoutError) as error:
             log.warning("could not tell the destination of %s: %s", self._order.vm, error)
-        self._settle(Failed(why, "stream-broke"))
+        if not was_lost:
+            self._settle(Failed(self._why(why), "stream-broke"))
 
     async def _reason(self) -> str:
-        sample = await memory.sample(self._vm.machine.monitor)
-        why = self._refusal or sample.error or "the stream was broken off"
-        return f"{self._order.vm} was not moved and runs on where it was: {why}"
+        told: str | None = self._answer.reason if self._answer else None
+        with suppress(GodwitError):
+            told = told or (await memory.sample(self._vm.machine.monitor)).error
+        return self._refusal or told or "the stream was broken off"
+
+    def _why(self, reason: str) -> str:
+        return f"{self._order.vm} was not moved and runs on where it was: {reason}"
 
     def _settle(self, outcome: GoAnswer | GodwitError) -> None:
         self._telling.finish(outcome if isinstance(outcome, GodwitError) else None)

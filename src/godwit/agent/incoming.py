@@ -7,66 +7,93 @@ import contextlib
 import json
 import logging
 import time
-from collections.abc import Awaitable, Callable
 
 from godwit.agent.announcing import Announcer
-from godwit.agent.local import LocalVm
+from godwit.agent.course import LOADED, Course, Side
+from godwit.agent.local import AT_HOME, LocalVm
 from godwit.agent.vms import Vms
 from godwit.contract.host import Go, GoAnswer, PrepareIncoming, Settled
-from godwit.core.errors import Failed, GodwitError, Unreachable, Unresolved
+from godwit.core.errors import Broken, Failed, GodwitError, Unreachable, Unresolved
 from godwit.core.model import VmState
-from godwit.core.ownership import Act, Cue, Ownership
+from godwit.core.ownership import Act, Cue, Ownership, Stream
 from godwit.core.report import TimelineEntry
 from godwit.network import port, tunnel
 from godwit.network.netlink import Prepared
 from godwit.network.ring import Injector, TapHandle
 from godwit.network.tunnel import inbound_name
-from godwit.qemu.keeper import EXITED
+from godwit.qemu import sockets
+from godwit.qemu.evidence import History
 from godwit.qemu.monitor import QmpEvent
 
 log = logging.getLogger("godwit.agent")
 
 
+ENDS = frozenset({Ownership.running, Ownership.closed, Ownership.lost, Ownership.died})
+WAITING = frozenset({Ownership.hold, Ownership.keep, Ownership.conting})
+
+
 class Incoming:
-    """One attempt to receive one VM. `verdict` is set when it is known whether it runs here."""
+    """One attempt to receive one VM."""
 
     def __init__(self, vms: Vms, vm: LocalVm, request: PrepareIncoming) -> None:
         self.order = request.order()
         self.request = request
         self.vm = vm
         self._vms = vms
-        self._task: asyncio.Task[None] | None = None
+        self._tasks: list[asyncio.Task[None]] = []
         self._ending: asyncio.Task[None] | None = None
         self._loaded = False
+        self._refusal = ""
         self._resumed_at_ms: float | None = None
         self._timeline: list[TimelineEntry] = []
         self._unmute: tuple[Prepared, ...] = ()
         self._announcer = Announcer(vm)
-        self._heard = asyncio.Event()
-        self.verdict: asyncio.Future[GoAnswer] = asyncio.get_running_loop().create_future()
-        self._do: dict[Act, Callable[[], Awaitable[None]]] = {
-            Act.commit_network: self._commit_network,
-            Act.cont: self._cont,
-            Act.quit_qemu: self._quit,
-            Act.answer_running: self._answer_running,
-            Act.answer_dead: self._answer_dead,
-            Act.announce: self._announce,
-        }
+        self._answer: asyncio.Future[GoAnswer] = asyncio.get_running_loop().create_future()
+        self.course = Course(vm, self.order, self._side())
+
+    def _side(self) -> Side:
+        return Side(
+            name="destination",
+            acts={
+                Act.commit_network: self._commit_network,
+                Act.cont: self._cont,
+                Act.quit_qemu: self._quit_soon,
+                Act.answer_running: self._answer_running,
+                Act.answer_ran: self._answer_running,
+                Act.answer_returned: lambda: self._tell("returned", "the end of its memory did not arrive"),
+                Act.answer_dead: lambda: self._tell("returned-dead", "its QEMU at the destination ended"),
+                Act.answer_lost: lambda: self._tell("lost", "nobody knows whether it ran at the destination"),
+                Act.announce: self._announce,
+                Act.alarm: self._alarm,
+            },
+            ends=ENDS,
+            changed=lambda: None,
+            is_waiting=lambda: self.vm.owner.state in WAITING,
+            heed=self._heed,
+            recall=self._recall,
+            waiting_stream=Stream.none,
+        )
 
     async def go(self, request: Go) -> GoAnswer:
-        """The VM runs here, or it never will; the same answer however often it is asked."""
-        if not self.verdict.done():
-            await self._act(self.vm.owner.take(Cue.went, count=request.count))
-            if self._loaded and self.vm.owner.state == Ownership.hold:
-                await self._act(self.vm.owner.take(Cue.loaded))
-        return await asyncio.shield(self.verdict)
+        """The VM runs here, or it never will, or the token goes back; asked again, it says what is so then."""
+        if self._answer.done():
+            self._answer = asyncio.get_running_loop().create_future()
+        answer = self._answer
+        await self.course.take(Cue.went_last if request.last else Cue.went, count=request.count)
+        if self._loaded:
+            await self.course.look(LOADED)
+        return await asyncio.shield(answer)
 
     async def abort(self) -> None:
         """What waited here is gone; `Unresolved` if it was told to run."""
-        if self.vm.owner.state not in {Ownership.armed, Ownership.closed}:
-            raise Unresolved(f"{self.order.vm} was handed to this host, which is its owner or will be: see its journal")
-        await self._act(self.vm.owner.take(Cue.aborted))
-        await self._quit()
+        try:
+            is_ours = await self.course.take(Cue.aborted)
+        except Broken:
+            raise Unresolved(
+                f"{self.order.vm} was handed to this host, which is its owner or will be: see its journal"
+            ) from None
+        if is_ours:
+            await self._quit()
         await self.close()
 
     async def settle(self) -> Settled:
@@ -90,80 +117,72 @@ class Incoming:
 
     async def close(self) -> None:
         """Nothing of this attempt listens any more."""
-        if self._task and self._task is not asyncio.current_task():
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
+        tasks = [each for each in self._tasks if each is not asyncio.current_task()]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        await self.course.close()
         for unmute in self._unmute:
             unmute.close()
 
     async def listen(self) -> None:
         """QEMU's events are heard and the network can be given to it; what happened before has been looked at."""
-        plugs = self.vm.passport.plugs
-        self._unmute = tuple([await port.prepare_unmute(plug.tap, plug.mac) for plug in plugs])
-        self._task = asyncio.create_task(self._follow(), name=f"incoming {self.order.vm}")
-        await self._heard.wait()
+        if not self.vm.machine.gone.is_set():
+            plugs = self.vm.passport.plugs
+            self._unmute = tuple([await port.prepare_unmute(plug.tap, plug.mac) for plug in plugs])
+        following = asyncio.create_task(self._follow(), name=f"incoming {self.order.vm}")
+        self._tasks = [following, asyncio.create_task(self._mind_the_stream())]
+        begun = asyncio.create_task(self.course.begun.wait())
+        await asyncio.wait({begun, following}, return_when=asyncio.FIRST_COMPLETED)
+        begun.cancel()
 
     async def _follow(self) -> None:
-        try:
-            while True:
-                with contextlib.suppress(Unreachable):
-                    await self._heed_all()
-                    return
-                await self.vm.found_again()
-        except GodwitError as error:
-            log.error("the hand-over of %s stands still: %s", self.order.vm, error)
-        finally:
-            self._heard.set()
+        if self.vm.owner.state in AT_HOME:
+            await self._goes_on()
+            return
+        await self.course.follow()
+        if not self.vm.owner.is_owner:
+            await self._quit()
 
-    async def _heed_all(self) -> None:
-        with self.vm.machine.monitor.listening() as events:
-            await self._look()
-            self._heard.set()
-            while not self._is_over():
-                await self._heed(await anext(events))
+    async def _goes_on(self) -> None:
+        """It ran here before our time; the network may not know."""
+        self._recall(await self.vm.machine.history())
+        await self._answer_running()
+        await self._announce()
+        self.course.begun.set()
 
-    def _is_over(self) -> bool:
-        return self.vm.owner.state in {Ownership.running, Ownership.closed, Ownership.died}
+    async def _mind_the_stream(self) -> None:
+        """A stream that was sent and does not arrive is given back; one that nobody will begin is given up."""
+        waits, since_s, seen = self.vm.waits, 0.0, (self.vm.owner.state, 0)
+        while not self.course.over.is_set():
+            await asyncio.sleep(waits.look_s)
+            now = (self.vm.owner.state, await self._received_bytes())
+            since_s, seen = (since_s + waits.look_s, seen) if now == seen else (0.0, now)
+            if now[0] == Ownership.hold and since_s >= waits.stall_s:
+                await self.course.stall(Cue.stalled)
+            elif now == (Ownership.keep, 0) and since_s >= waits.never_came_s:
+                await self.course.stall(Cue.never_came)
 
-    async def _look(self) -> None:
-        """After a restart, of the agent or of the keeper: what was missed has happened all the same."""
-        for each in await self.vm.machine.events_since(0):
-            await self._heed(each.event)
-        if self.vm.owner.state == Ownership.conting and await self.vm.machine.runstate() == "paused":
-            await self._act((Act.commit_network, Act.cont))
+    async def _received_bytes(self) -> int:
+        """Of the stream that is waited for, so far; 0: nobody has connected, or nobody waits."""
+        if self.vm.owner.state not in {Ownership.hold, Ownership.keep}:
+            return 0
+        with contextlib.suppress(OSError):
+            return await sockets.received_bytes(self.vm.machine.qemu_pid, self.vm.passport.uri)
+        return 0
 
-    async def _heed(self, event: QmpEvent) -> None:
-        """What an event of the waiting QEMU leads to, the first time it is heard."""
-        owner = self.vm.owner
+    def _recall(self, history: History) -> None:
+        for each in history.events:
+            self._heed(each.event)
+
+    def _heed(self, event: QmpEvent) -> None:
+        """What the report and the answers need to know, the first time it is heard."""
         if event.name == "MIGRATION" and event.data["status"] == "completed" and not self._loaded:
             self._loaded = True
             self._note(event.at_ms, "loaded at the destination")
-            if owner.state in {Ownership.armed, Ownership.hold}:
-                await self._act(owner.take(Cue.loaded))
         elif event.name == "RESUME" and self._resumed_at_ms is None:
             self._resumed_at_ms = event.at_ms
             self._note(event.at_ms, "vCPUs run at the destination")
-            await self._resumed()
-        elif _is_failure(event) and not self._is_over():
-            await self._failed()
-
-    async def _resumed(self) -> None:
-        if self.vm.owner.state == Ownership.conting:
-            await self._act(self.vm.owner.take(Cue.resumed))
-        elif self.vm.owner.state == Ownership.running:
-            await self._act((Act.answer_running, Act.announce))
-
-    async def _failed(self) -> None:
-        """Before CONTING a QEMU that failed to load has never run the VM."""
-        owner = self.vm.owner
-        cue = Cue.qemu_died_unrun if owner.state in {Ownership.armed, Ownership.hold} else Cue.qemu_died
-        await self._act(owner.take(cue))
-        if owner.state == Ownership.closed:
-            await self._quit()
-
-    async def _act(self, acts: tuple[Act, ...]) -> None:
-        for act in acts:
-            await self._do[act]()
 
     async def _commit_network(self) -> None:
         """Blocks the loop for some 0.1 ms: `cont` may not come before it."""
@@ -173,9 +192,18 @@ class Incoming:
     async def _cont(self) -> None:
         try:
             await self.vm.machine.cont()
+        except Unreachable:
+            raise
         except Failed as error:
-            log.critical("somebody else holds a disk of %s: %s", self.order.vm, error)
-            raise Unresolved(f"{self.order.vm} may not start: {error}; find out who holds its disk") from error
+            self._refusal = error.message
+            self.course.soon(self.course.take(Cue.refused))
+
+    async def _alarm(self) -> None:
+        self.vm.alarm = f"{self.order.vm} may not go on: {self._refusal}; find out who holds its disk"
+        log.critical("%s", self.vm.alarm)
+
+    async def _quit_soon(self) -> None:
+        self.course.soon(self._quit())
 
     async def _quit(self) -> None:
         """Once, and to its end, whoever asks and however often."""
@@ -192,26 +220,27 @@ class Incoming:
         self._vms.part(self.vm, VmState.stopped)
 
     async def _answer_running(self) -> None:
-        self._vms.tell(self.vm, VmState.running)
-        answer = GoAnswer(verdict="running", resumed_at_unix_ms=self._resumed_at_ms, timeline=tuple(self._timeline))
-        if not self.verdict.done():
-            self.verdict.set_result(answer)
+        self.vm.alarm = ""
+        if self.vm.owner.state == Ownership.running:
+            self._vms.tell(self.vm, VmState.running)
+        self._answered(
+            GoAnswer(verdict="running", resumed_at_unix_ms=self._resumed_at_ms, timeline=tuple(self._timeline))
+        )
 
-    async def _answer_dead(self) -> None:
-        if not self.verdict.done():
-            self.verdict.set_result(GoAnswer(verdict="returned-dead", reason="its QEMU at the destination ended"))
+    async def _tell(self, verdict: str, reason: str) -> None:
+        self._answered(GoAnswer(verdict=verdict, reason=reason))
+
+    def _answered(self, answer: GoAnswer) -> None:
+        if self._answer.done():
+            self._answer = asyncio.get_running_loop().create_future()
+        self._answer.set_result(answer)
 
     async def _announce(self) -> None:
-        assert self._resumed_at_ms is not None
-        since_s = max(0.0, time.time() - self._resumed_at_ms / 1000)
+        since_s = max(0.0, time.time() - (self._resumed_at_ms or time.time() * 1000) / 1000)
         self._announcer.begin(asyncio.get_running_loop().time() - since_s)
 
     def _note(self, at_ms: float, text: str) -> None:
         self._timeline.append(TimelineEntry(at_ms=at_ms, event=text))
-
-
-def _is_failure(event: QmpEvent) -> bool:
-    return event.name == EXITED or (event.name == "MIGRATION" and event.data["status"] == "failed")
 
 
 def _pour_back(vm: LocalVm) -> None:

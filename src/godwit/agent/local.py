@@ -9,7 +9,7 @@ from pathlib import Path
 
 from godwit.agent.owner import Owner
 from godwit.contract.host import PrepareIncoming, PrepareOutgoing
-from godwit.core.config import AgentConfig
+from godwit.core.config import AgentConfig, Waits
 from godwit.core.errors import Failed
 from godwit.core.model import MacAddress, Pinned, Value, VmSpec, VmState, VmStatus
 from godwit.core.ownership import Ownership
@@ -91,6 +91,9 @@ class LocalVm:
     exit_status: int | None = None
     stopping: bool = field(default=False)
     """Somebody ordered its end, so its end is no crash."""
+    waits: Waits = field(default_factory=Waits)
+    alarm: str = ""
+    """What a person must look at."""
 
     @property
     def name(self) -> str:
@@ -103,10 +106,8 @@ class LocalVm:
         return self.state not in {VmState.stopped, VmState.crashed}
 
     async def found_again(self) -> None:
-        """Its keeper answers, after it was lost and replaced; `Failed` if QEMU is gone as well."""
-        while self.machine.monitor.closed.done():
-            if not self.is_alive:
-                raise Failed(f"the QEMU of {self.name} ended: see its qemu.log")
+        """Its keeper answers, after it was lost and replaced, or QEMU is gone as well."""
+        while self.machine.monitor.closed.done() and not self.machine.gone.is_set():  # noqa: ASYNC110 - two ways out
             await asyncio.sleep(LOOK_S)
 
     def status(self) -> VmStatus:

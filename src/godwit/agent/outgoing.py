@@ -6,8 +6,10 @@ import asyncio
 import contextlib
 import time
 from collections.abc import AsyncIterator
+from typing import Any
 
 from godwit.agent.blackout import Blackout
+from godwit.agent.course import Course
 from godwit.agent.governor import Governor
 from godwit.agent.local import AT_HOME, LocalVm
 from godwit.agent.telling import Telling
@@ -21,10 +23,12 @@ from godwit.contract.host import (
 )
 from godwit.core.errors import Failed, GodwitError, Refused, Unreachable, Unresolved
 from godwit.core.migration import Event
+from godwit.core.ownership import Ownership
 from godwit.core.report import TimelineEntry
 from godwit.qemu import memory
 from godwit.qemu.monitor import QmpEvent
 
+BREAK_AGAIN_S = 1.0
 MEETINGS = 8
 """Round trips to compare clocks; the shortest counts (Cristian's algorithm)."""
 
@@ -40,9 +44,14 @@ class Outgoing:
         self._telling = Telling(request.migration)
         self._governor = Governor(vm, self._telling, uri=request.uri, max_blackout_ms=request.max_blackout_ms)
         self._blackout = Blackout(vm, self.order, peer, self._telling, uri=request.uri)
+        self._blackout.heard = self._heed
         self._ready: OutgoingReady | None = None
-        self._heard = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
+
+    @property
+    def course(self) -> Course:
+        """Its way through the table."""
+        return self._blackout.course
 
     @property
     def has_stopped(self) -> bool:
@@ -80,11 +89,12 @@ class Outgoing:
 
     async def abort(self) -> None:
         """The VM runs here as before; `Unresolved` if it is given away, or may be."""
-        if self._tasks and not self._blackout.result.done():
-            with contextlib.suppress(Failed):  # there is no stream any more: its end is on its way
-                await memory.break_off(self._vm.machine.monitor)
-            await asyncio.wait([self._blackout.result])
-        if self._vm.owner.state not in AT_HOME:
+        while self._tasks and not self._blackout.result.done():
+            if self._vm.owner.state == Ownership.offer:
+                with contextlib.suppress(Failed):  # there is no stream yet, or none any more
+                    await memory.break_off(self._vm.machine.monitor)
+            await asyncio.wait([self._blackout.result], timeout=BREAK_AGAIN_S)
+        if self._vm.owner.state not in AT_HOME | {Ownership.died}:
             raise Unresolved(
                 f"{self.order.vm} was given to {self._request.destination} and cannot be taken back: "
                 f"see `godwit migration show {self.order.migration}`"
@@ -93,50 +103,48 @@ class Outgoing:
 
     async def close(self) -> None:
         """Nothing of this attempt runs on; QEMU and journal stay as they are."""
-        self._blackout.close()
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._blackout.close()
 
     async def _begin(self) -> None:
         """Begins once, whoever asks first; returns when QEMU's events are heard."""
         if not self._tasks:
-            self._tasks = [asyncio.create_task(self._follow()), asyncio.create_task(self._govern())]
-        await self._heard.wait()
+            self._tasks = [asyncio.create_task(self._run()), asyncio.create_task(self._govern())]
+        begun = asyncio.create_task(self._blackout.course.begun.wait())
+        waited: set[asyncio.Future[Any]] = {begun, self._tasks[0], self._blackout.result}
+        await asyncio.wait(waited, return_when=asyncio.FIRST_COMPLETED)
+        begun.cancel()
 
-    async def _follow(self) -> None:
-        """Feeds QEMU's events to the governor and to the hand-over; a keeper that was lost is awaited."""
+    async def _run(self) -> None:
         try:
-            while not self._blackout.result.done():
-                with contextlib.suppress(Unreachable):
-                    await self._listen()
-                    return
-                await self._vm.found_again()
-        except GodwitError as error:
-            self._blackout.give_up(error)
-        finally:
-            self._heard.set()
-
-    async def _listen(self) -> None:
-        with self._vm.machine.monitor.listening() as events:
             if self._vm.owner.state in AT_HOME:
-                await self._blackout.offer(self._request.destination)
+                await self._offer()
             else:
-                await self._blackout.look()
-            self._heard.set()
-            while not self._blackout.result.done():
-                await self._heed(await anext(events))
+                await self._blackout.run()
+        except GodwitError as error:  # nothing was offered
+            self._blackout.give_up(error)
 
-    async def _heed(self, event: QmpEvent) -> None:
+    async def _offer(self) -> None:
+        """The stream begins when its events are heard already."""
+        running = asyncio.create_task(self._blackout.run())
+        try:
+            await self._blackout.course.begun.wait()
+            await self._blackout.offer(self._request.destination)
+            await running
+        finally:
+            running.cancel()
+
+    def _heed(self, event: QmpEvent) -> None:
         if event.name == "MIGRATION_PASS":
             self._governor.pass_ended(event.data["pass"] - 1)
         if event.name == "STOP":
             self._governor.stop()
             self._telling.finish()
-        await self._blackout.heed(event)
 
     async def _govern(self) -> None:
-        while not self.has_stopped and not self._blackout.result.done():
+        while not (self.has_stopped or self._blackout.result.done() or self._vm.machine.gone.is_set()):
             try:
                 await self._governor.run()
             except Unreachable:
@@ -167,8 +175,10 @@ class Outgoing:
 
     async def _handed_over(self, answer: GoAnswer) -> HandedOver:
         stop_ms, ready = self._blackout.stopped_at_ms, self._ready or await self._meet(waiting=False)
-        assert stop_ms is not None
-        assert answer.resumed_at_unix_ms is not None
+        if stop_ms is None or answer.resumed_at_unix_ms is None:
+            raise Unresolved(
+                f"{self.order.vm} went to {self._request.destination}; when it stopped and ran again is not known"
+            )
         resumed_ms = answer.resumed_at_unix_ms - ready.clock_offset_ms
         theirs = [
             TimelineEntry(at_ms=e.at_ms - ready.clock_offset_ms - stop_ms, event=e.event) for e in answer.timeline

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 from godwit.contract.host import Order
 from godwit.contract.journal import Journal
 from godwit.core.ownership import OWNERS, Act, Cue, Ownership, Record, step
@@ -20,6 +22,13 @@ class Owner:
         self._journal = journal
         self._record = journal.last() or Record(state=Ownership.closed, boot_id=boot_id)
         self._boot_id = boot_id
+        self.turn = asyncio.Lock()
+        """Held from a cue until its acts are begun: one thing at a time happens to a VM."""
+
+    @property
+    def record(self) -> Record:
+        """The journal's last entry."""
+        return self._record
 
     @property
     def state(self) -> Ownership:
@@ -48,4 +57,13 @@ class Owner:
 
     def is_about(self, order: Order) -> bool:
         """The last hand-over written here is that of the order."""
-        return (self._record.migration, self._record.epoch) == (order.migration, order.epoch)
+        return _is_about(self._record, order)
+
+    def state_for(self, order: Order) -> Ownership | None:
+        """The last state written about the order, whatever came after; none: the order never reached this host."""
+        records = [each for each in self._journal.records() if _is_about(each, order)]
+        return records[-1].state if records else None
+
+
+def _is_about(record: Record, order: Order) -> bool:
+    return (record.migration, record.epoch) == (order.migration, order.epoch)

@@ -13,9 +13,10 @@ from godwit.agent.owner import Owner
 from godwit.agent.room import Room
 from godwit.contract.host import PrepareIncoming, PrepareOutgoing, StartVm, StopVm
 from godwit.core.config import AgentConfig
-from godwit.core.errors import GodwitError, NotFound, Refused, Unreachable
+from godwit.core.errors import Failed, GodwitError, NotFound, Refused, Unreachable
 from godwit.core.model import VmState, VmStatus
-from godwit.core.ownership import Cue
+from godwit.core.ownership import TABLE, Cue
+from godwit.host import process
 from godwit.host.facts import boot_id
 from godwit.host.journal_file import JournalFile
 from godwit.qemu.keeper import EXITED
@@ -24,6 +25,7 @@ from godwit.qemu.monitor import QmpEvent
 
 log = logging.getLogger("godwit.agent")
 
+FIND_AGAIN_S = 1.0
 PRESS_S = 5.0
 """Between two presses of a power button."""
 
@@ -38,6 +40,7 @@ class Vms:
         self.config = config
         self._room = room
         self._here: dict[str, LocalVm] = {}
+        self._owners: dict[str, Owner] = {}
         self._starting: set[str] = set()
         self._listeners: set[asyncio.Queue[VmStatus]] = set()
         self._tasks: set[asyncio.Task[None]] = set()
@@ -72,10 +75,10 @@ class Vms:
         Place.of(self.config, name).write_passport(vm.passport)
 
     def owner(self, name: str) -> Owner:
-        """The journal of a VM, whether it is here or not."""
-        if name in self._here:
-            return self._here[name].owner
-        return Owner(JournalFile(Place.of(self.config, name).journal), boot_id=boot_id())
+        """The one door to the journal of a VM, whether it is here or not."""
+        if name not in self._owners:
+            self._owners[name] = Owner(JournalFile(Place.of(self.config, name).journal), boot_id=boot_id())
+        return self._owners[name]
 
     def claim(self, name: str) -> None:
         """Nobody else starts or receives the VM; `Refused` if it is here."""
@@ -83,6 +86,13 @@ class Vms:
         if alive or name in self._starting:
             raise Refused(
                 f"a QEMU of {name} is on {self.config.host} already: see `godwit host show {self.config.host}`"
+            )
+        state = self.owner(name).state
+        if (state, Cue.started) not in TABLE:
+            raise Refused(
+                f"the journal of {name} on {self.config.host} says {state}: whoever owns it is not settled, see "
+                f"`godwit vm show {name}`",
+                "unsettled",
             )
         self._starting.add(name)
 
@@ -103,7 +113,7 @@ class Vms:
             place.write_passport(passport)
             owner = self.owner(spec.name)
             owner.take(Cue.started, **process_of(machine))
-            return self.welcome(LocalVm(passport, owner, machine, VmState.running))
+            return self.welcome(LocalVm(passport, owner, machine, VmState.running, waits=self.config.waits))
         finally:
             self._room.forget(spec.name)
             self.unclaim(spec.name)
@@ -139,11 +149,11 @@ class Vms:
     async def stop(self, request: StopVm) -> VmStatus:
         """The VM's QEMU is gone: by ACPI within the grace, then off."""
         vm = self.get(request.name)
-        if vm.is_alive:
-            vm.stopping = True
-            if request.grace_s:
-                await _power_down(vm.machine, request.grace_s)
-            await vm.machine.retire()
+        vm.stopping = True
+        if vm.is_alive and request.grace_s:
+            await _power_down(vm.machine, request.grace_s)
+        await vm.machine.retire()
+        async with vm.owner.turn:
             if vm.owner.state in AT_HOME:
                 vm.owner.take(Cue.ended)
         return self.part(vm, VmState.stopped)
@@ -178,17 +188,23 @@ class Vms:
         passport = place.read_passport()
         assert passport is not None
         owner = self.owner(name)
-        try:
-            machine = await Machine.adopt(place.run_dir)
-        except NotFound:
+        machine = await self._found(place, owner)
+        if machine.gone.is_set() and owner.state in AT_HOME:
             log.warning("the QEMU of %s is gone", name)
             place.passport.unlink()
-            if owner.state in AT_HOME:
-                owner.take(Cue.qemu_died)
+            owner.take(Cue.qemu_died)
             return
-        running = owner.is_owner and await machine.runstate() == "running"
-        self.welcome(LocalVm(passport, owner, machine, VmState.running if running else VmState.migrating))
+        self.welcome(LocalVm(passport, owner, machine, await _state(owner, machine), waits=self.config.waits))
         log.info("found %s again: QEMU %d, journal %s", name, machine.qemu_pid, owner.state)
+
+    async def _found(self, place: Place, owner: Owner) -> Machine:
+        """Its QEMU, or what is left of it; `Failed` if it lives on and cannot be reached."""
+        machine = await Machine.find(place.run_dir)
+        record = owner.record
+        unreached = machine.gone.is_set() and record.boot_id == boot_id()
+        if unreached and process.is_alive(record.qemu_pid, record.qemu_start_ticks):
+            raise Failed(f"QEMU {record.qemu_pid} runs and its directory {place.run_dir} is gone: nothing is decided")
+        return machine
 
     async def _watch(self, vm: LocalVm) -> None:
         """Tells what QEMU says, until it is gone."""
@@ -210,10 +226,15 @@ class Vms:
 
     async def _find_again(self, vm: LocalVm) -> bool:
         """Its keeper was lost; whether QEMU is alive under a new one."""
-        try:
-            vm.machine = await Machine.adopt(vm.machine.run_dir)
-        except GodwitError as error:
-            log.error("%s lost its keeper and its QEMU: %s", vm.name, error)
+        while True:
+            try:
+                vm.machine = await Machine.find(vm.machine.run_dir)
+                break
+            except GodwitError as error:  # QEMU is alive: it shall have a keeper
+                log.error("%s lost its keeper and gets no other: %s", vm.name, error)
+                await asyncio.sleep(FIND_AGAIN_S)
+        if vm.machine.gone.is_set():
+            log.error("%s lost its keeper and its QEMU", vm.name)
             return False
         log.warning("%s lost its keeper and has another, pid %d", vm.name, vm.machine.keeper_pid)
         return True
@@ -223,17 +244,28 @@ class Vms:
             self.tell(vm, STATE_AFTER[event.name])
 
     async def _see_off(self, vm: LocalVm) -> None:
-        """A QEMU that ended by itself: powered off by its guest, or crashed."""
-        if vm.stopping or self._here.get(vm.name) is not vm or vm.owner.state not in AT_HOME:
+        """A QEMU that ended by itself: powered off by its guest, or crashed; one that moves is not our affair alone."""
+        if vm.stopping or self._here.get(vm.name) is not vm:
             return
-        try:
-            vm.exit_status = await vm.machine.exit_status()
-        except GodwitError:
-            vm.exit_status = None
-        await vm.machine.retire()
+        with suppress(GodwitError):
+            vm.exit_status = (await vm.machine.history()).exit_status
         log.warning("the QEMU of %s ended with status %s", vm.name, vm.exit_status)
-        vm.owner.take(Cue.qemu_died)
+        async with vm.owner.turn:
+            is_home = vm.owner.state in AT_HOME
+            if is_home:
+                vm.owner.take(Cue.qemu_died)
+        if not is_home:
+            self.tell(vm, VmState.crashed)
+            return
+        await vm.machine.retire()
         self.part(vm, VmState.stopped if vm.exit_status == 0 else VmState.crashed)
+
+
+async def _state(owner: Owner, machine: Machine) -> VmState:
+    if machine.gone.is_set() or not (await machine.history()).is_alive:
+        return VmState.crashed
+    running = owner.is_owner and await machine.runstate() == "running"
+    return VmState.running if running else VmState.migrating
 
 
 def process_of(machine: Machine) -> dict[str, int]:

@@ -21,16 +21,18 @@ Undo: abort_outgoing at the source, then abort_incoming at the destination; both
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from typing import Protocol
+from typing import Literal, Protocol
 
-from pydantic import ConfigDict
+from pydantic import ConfigDict, Field
 
 from godwit.contract.disks import CreateDisk, RemoveDisk, UseDatastores
 from godwit.contract.looks import ExchangeFrames, FilesLook, LookAtFiles, SegmentsLook
 from godwit.core.looked import VmLook
 from godwit.core.migration import Event
 from godwit.core.model import Disk, Fact, HostFacts, Name, Pinned, Value, VmSpec, VmStatus
+from godwit.core.ownership import Cue
 from godwit.core.report import Announcement, PassReport, TimelineEntry
+from godwit.core.verdict import Statement
 
 
 class Nothing(Value):
@@ -167,6 +169,14 @@ class Settled(Fact):
     settled: bool = False
 
 
+class Resolve(Order):
+    """What a person knows of the other host, which will not answer: on whose word this one acts."""
+
+    cue: Literal[Cue.taken_over, Cue.restored, Cue.given_up]
+    proof: str = Field(min_length=1)
+    """How it is known."""
+
+
 class ConsoleData(Value):
     """Bytes of a serial console; the first message to the host names the VM and may be empty."""
 
@@ -274,6 +284,14 @@ class Host(Protocol):
         """What the source's relay of that migration did so far; changes nothing."""
         ...
 
+    async def testify(self, request: Order, /) -> Statement:
+        """What this host knows of that move, whether a QEMU is here or not; changes nothing."""
+        ...
+
+    async def resolve(self, request: Resolve, /) -> Statement:
+        """The journal says what a person has settled, with the proof; `Refused` where that settles nothing."""
+        ...
+
 
 class Meet(Value):
     """The source's question for the time, and for whether the destination is ready for this move."""
@@ -300,7 +318,8 @@ class GoAnswer(Fact):
     """What became of the token."""
 
     verdict: str
-    """`running`, `returned` (still loading, token given back) or `returned-dead` (its QEMU is dead)."""
+    """`running` (or it did), `returned` (not all came: the token goes back), `returned-dead` (its QEMU is dead and
+    never ran it) or `lost` (dead, and nobody knows whether it ran)."""
     resumed_at_unix_ms: float | None = None
     """Destination's clock."""
     timeline: tuple[TimelineEntry, ...] = ()

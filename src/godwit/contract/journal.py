@@ -14,6 +14,10 @@ class Journal(Protocol):
         """The newest whole record; a torn one at the end counts as never written."""
         ...
 
+    def records(self) -> tuple[Record, ...]:
+        """All whole records, oldest first."""
+        ...
+
     def append(self, record: Record, /, *, durable: bool) -> None:
         """The record is written; if `durable`, it also survives a power cut when this returns."""
         ...

@@ -35,6 +35,23 @@ class DatastoreConfig(Value):
     shared: bool = False
 
 
+class Waits(Value):
+    """How long a hand-over's agents wait before they look or ask again; none of it makes anybody take a VM back."""
+
+    look_s: float = Field(default=1.0, gt=0)
+    """Between two looks at a QEMU that ought to do something."""
+    watchdog_s: float = Field(default=5.0, gt=0)
+    """From STOP to the stream's end; longer means that the link swallows it, and the stream is broken off."""
+    resume_s: float = Field(default=5.0, gt=0)
+    """For a source whose stream failed to resume by itself; then it is told to."""
+    ask_again_s: float = Field(default=0.5, gt=0)
+    """Between two times that the destination is told to run the VM."""
+    stall_s: float = Field(default=10.0, gt=0)
+    """For the end of a stream that was sent and of which nothing comes in; then the token goes back."""
+    never_came_s: float = Field(default=120.0, gt=0)
+    """For a stream whose source is dead and that nobody has begun; then nobody will."""
+
+
 class AgentConfig(Value):
     """`godwit agent --config FILE`."""
 
@@ -59,6 +76,7 @@ class AgentConfig(Value):
     cache_dir: Path = Path("/var/cache/godwit")
     metrics: Endpoint | None = None
     """Where Prometheus may ask for this agent's numbers over plain HTTP (`/metrics`); none: nowhere."""
+    waits: Waits = Waits()
     networks: dict[Name, NetworkConfig] = {}
     datastores: dict[Name, DatastoreConfig] = {}
 

@@ -94,6 +94,8 @@ class Migration(Fact):
     error_kind: str | None = None
     progress: Progress | None = None
     settled: bool = False
+    settled_by_hand: str | None = None
+    """What a person said of where the VM runs, and why."""
 
     @property
     def is_ended(self) -> bool:

@@ -61,7 +61,7 @@ async def _undo(undo: Callable[[], Awaitable[Any]], diary: Diary, in_doubt_witho
         await diary.enter(Phase.undoing)
     try:
         async with asyncio.timeout(DEADLINES_S[Phase.undoing]):
-            await _persist(undo)
+            await persist(undo)
     except Unresolved:
         raise
     except (GodwitError, TimeoutError) as error:
@@ -75,12 +75,11 @@ async def _undo(undo: Callable[[], Awaitable[Any]], diary: Diary, in_doubt_witho
         )
 
 
-async def _persist(undo: Callable[[], Awaitable[Any]]) -> None:
-    """An agent that is being restarted is asked again: undoing twice is harmless."""
+async def persist(order: Callable[[], Awaitable[T]]) -> T:
+    """An agent that is being restarted is asked again: orders may be repeated."""
     while True:
         try:
-            await undo()
-            return
+            return await order()
         except Unreachable:
             await asyncio.sleep(ASK_AGAIN_S)
 

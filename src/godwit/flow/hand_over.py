@@ -8,7 +8,7 @@ from godwit.contract.host import HandedOver, Order
 from godwit.core.errors import Unreachable, Unresolved
 from godwit.core.phase import DEADLINES_S, Phase
 from godwit.core.plan import Plan
-from godwit.flow.ending import ASK_AGAIN_S, phase, uninterrupted, warn
+from godwit.flow.ending import ASK_AGAIN_S, persist, phase, uninterrupted, warn
 from godwit.flow.following import look
 from godwit.flow.sides import Sides, order
 
@@ -52,5 +52,5 @@ async def settle(plan: Plan, sides: Sides) -> None:
 
 async def _settled(plan: Plan, sides: Sides) -> None:
     async with phase(Phase.settling, sides.diary):
-        await sides.diary.settled(await look(plan.move, sides))
-        await sides.source.retire(order(plan.move))
+        await sides.diary.settled(await persist(lambda: look(plan.move, sides)))
+        await persist(lambda: sides.source.retire(order(plan.move)))

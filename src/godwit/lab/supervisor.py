@@ -15,7 +15,7 @@ from pathlib import Path
 from godwit.core.errors import Failed, GodwitError, NotFound
 from godwit.lab import build, control, faults, namespaces, nodes
 from godwit.lab.control import Answer, Order, Verb
-from godwit.lab.daemons import Daemon, godwit_program
+from godwit.lab.daemons import Daemon, daemon_words
 from godwit.lab.nodes import Held
 from godwit.lab.places import Lab
 from godwit.lab.processes import Identity, own_outer_identity
@@ -120,10 +120,10 @@ def _make(lab: Lab, plan: Topology, *, cache_dir: Path) -> Supervisor:
 
 def _daemons(lab: Lab, plan: Topology, held: dict[str, Held]) -> dict[str, Daemon]:
     verbs = {Kind.host: "agent", Kind.manager: "manager"}
-    program = godwit_program()
+    program = daemon_words()
     return {
         node.name: Daemon(
-            [*held[node.name].prefix, program, verbs[node.kind], "--config", str(lab.config_of(node.name))],
+            [*held[node.name].prefix, *program, verbs[node.kind], "--config", str(lab.config_of(node.name))],
             log=lab.log_of(node.name),
         )
         for node in plan.nodes

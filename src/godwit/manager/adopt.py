@@ -6,12 +6,12 @@ import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
-from enum import StrEnum
 
-from godwit.contract.host import Host, Order, VmRef
-from godwit.core.errors import Failed, GodwitError, NotFound, Unreachable, Unresolved
+from godwit.contract.host import Host, Order
+from godwit.core.errors import Failed, GodwitError, Unreachable, Unresolved
 from godwit.core.migration import Event, EventKind, Migration
 from godwit.core.phase import DEADLINES_S, STEPS, Phase
+from godwit.core.verdict import Statement, Verdict, verdict
 from godwit.manager.book import Book
 
 ASK_AGAIN_S = 1.0
@@ -19,24 +19,6 @@ UNDO_S = 20.0
 """An agent that is being restarted answers again within this; one that does not is left with what it holds."""
 
 UNTOUCHED = frozenset({Phase.pending, Phase.checking})
-
-
-class Whereabouts(StrEnum):
-    """Who has the right to run the VM."""
-
-    source = "source"
-    destination = "destination"
-    both = "both"
-    unknown = "unknown"
-
-
-def whereabouts(source_owns: bool | None, destination_owns: bool | None) -> Whereabouts:
-    """From what the hosts say (none: nothing). One word is enough: there is one token, and its holder knows it."""
-    if source_owns and destination_owns:
-        return Whereabouts.both
-    if destination_owns:
-        return Whereabouts.destination
-    return Whereabouts.source if source_owns else Whereabouts.unknown
 
 
 def route(now: Phase, goal: Phase) -> list[Phase]:
@@ -53,54 +35,67 @@ def route(now: Phase, goal: Phase) -> list[Phase]:
 
 
 async def adopt(migration: Migration, *, source: Host, destination: Host, book: Book) -> None:
-    """The migration has ended as its VM's hosts say: `done`, or `failed` and undone.
+    """The migration has ended as its VM's hosts say: `done`, `failed` and undone, or `lost`.
 
-    Asks for as long as it takes; after the time that a hand-over may take the diary says `in-doubt`.
+    Asks for as long as it takes; after the time that a hand-over may take the diary says `in-doubt`, and what both
+    hosts say.
     """
-    order = Order(migration=migration.id, attempt=migration.attempt, epoch=migration.epoch, vm=migration.vm)
-    end = _Ending(order, source, destination, book)
+    end = _Ending(migration, source, destination, book)
     loop = asyncio.get_running_loop()
     doubt_at_s = loop.time() + DEADLINES_S[Phase.handing_over]
     while not await end.reached():
         if loop.time() >= doubt_at_s and book.phase is not Phase.in_doubt:
-            await _walk(book, Phase.in_doubt, Unresolved(f"it is not known where {order.vm} runs: {end.why}"))
+            await _walk(book, Phase.in_doubt, Unresolved(end.doubt()))
+        if book.phase is Phase.in_doubt:
+            await book.doubt(end.doubt())
         await asyncio.sleep(ASK_AGAIN_S)
 
 
 class _Ending:
     """One migration, asked for again and again."""
 
-    def __init__(self, order: Order, source: Host, destination: Host, book: Book) -> None:
-        self._order = order
+    def __init__(self, migration: Migration, source: Host, destination: Host, book: Book) -> None:
+        self._migration = migration
+        self._order = Order(migration=migration.id, attempt=migration.attempt, epoch=migration.epoch, vm=migration.vm)
         self._source = source
         self._destination = destination
         self._book = book
         self._undo_until_s: float | None = None
-        self.why = ""
+        self._why = ""
 
     async def reached(self) -> bool:
         """The hosts said enough, and did what was left to do."""
-        owners = await asyncio.gather(*(self._owns(host) for host in (self._source, self._destination)))
+        source, destination = await asyncio.gather(self._hear(self._source), self._hear(self._destination))
+        named = ((self._migration.source, source), (self._migration.destination, destination))
+        self._why = "; ".join(str(told or f"{host} does not answer") for host, told in named)
         try:
-            match whereabouts(*owners):
-                case Whereabouts.destination:
+            match verdict(source, destination):
+                case Verdict.moved:
                     await self._finish()
-                case Whereabouts.source:
+                case Verdict.stayed:
                     await self._undo()
-                case other:
-                    self.why = f"its owner is {other}, so ask both hosts with `godwit host show`"
+                case Verdict.lost:
+                    await self._lose()
+                case Verdict.unknown:
                     return False
         except GodwitError as error:
-            self.why = error.message
+            self._why = error.message
             return False
         return True
 
-    async def _owns(self, host: Host) -> bool | None:
+    def doubt(self) -> str:
+        """What is known, and what a person can do."""
+        hosts = f"{self._migration.source}|{self._migration.destination}|none"
+        return (
+            f"it is not known where {self._order.vm} runs: {self._why}; nothing is started until both hosts answer, or "
+            f"a person who knows that one never will says `godwit migration settle {self._order.migration} "
+            f"--runs-on {hosts} --proof TEXT`"
+        )
+
+    async def _hear(self, host: Host) -> Statement | None:
         try:
-            return (await host.vm_status(VmRef(name=self._order.vm))).owned
-        except NotFound:
-            return False
-        except Failed:
+            return await host.testify(self._order)
+        except GodwitError:
             return None
 
     async def _finish(self) -> None:
@@ -109,7 +104,12 @@ class _Ending:
             await self._note_hand_over()
             await _walk(self._book, Phase.settling)
         await self._book.settled(await self._destination.settle(self._order))
-        await self._source.retire(self._order)
+        try:
+            await self._source.retire(self._order)
+        except Unreachable as error:
+            if not self._book.is_settled_by_hand:
+                raise
+            await self._warn(f"the source keeps what it has of {self._order.vm}: {error.message}")
         await self._book.enter(Phase.done)
 
     async def _note_hand_over(self) -> None:
@@ -124,10 +124,22 @@ class _Ending:
         if self._book.phase not in UNTOUCHED:
             await self._source.abort_outgoing(self._order)
             await _walk(self._book, Phase.undoing)
-            for what in (self._destination.abort_incoming, self._destination.release, self._source.release):
-                await self._undone(what)
+            await self._undone(self._destination.abort_incoming)
+        await self._release()
         why = Failed(f"the manager ended while {self._order.vm} was being moved; it runs where it was: move it again")
         await _walk(self._book, Phase.failed, why)
+
+    async def _lose(self) -> None:
+        """Neither host has a copy that may run: nothing of it is left."""
+        await self._undone(self._destination.abort_incoming)
+        await self._release()
+        why = f"{self._order.vm} is lost: {self._why}; start it again with `godwit vm start {self._order.vm}`"
+        await _walk(self._book, Phase.lost, Unresolved(why, "lost"))
+
+    async def _release(self) -> None:
+        if self._book.phase not in UNTOUCHED:
+            await self._undone(self._destination.release)
+            await self._undone(self._source.release)
 
     async def _undone(self, what: Callable[[Order], Awaitable[object]]) -> None:
         """That was undone, or cannot be; `Unreachable`: it shall be tried again, which is harmless."""
@@ -135,7 +147,7 @@ class _Ending:
         self._undo_until_s = self._undo_until_s or now_s + UNDO_S
         try:
             await what(self._order)
-        except Failed as error:
+        except (Failed, Unresolved) as error:
             if isinstance(error, Unreachable) and now_s < self._undo_until_s:
                 raise
             await self._warn(f"undoing was not complete: {error.message}")

@@ -65,6 +65,21 @@ class Book:
         event = Event(at=datetime.now(UTC), kind=EventKind.announced, text=text)
         await self._write(event, {"settled": settled.settled}, settled=settled)
 
+    async def doubt(self, text: str) -> None:
+        """The migration says what is known, and the feed tells when that has changed."""
+        if self._records.migration(self._id).migration.error != text:
+            await self._write(Event(at=datetime.now(UTC), kind=EventKind.warned, text=text), {"error": text})
+
+    async def settle_by_hand(self, runs_on: str, proof: str) -> None:
+        """The migration says who settled what, and how that is known."""
+        text = f"settled by hand: it runs on {runs_on}, because {proof}"
+        await self._write(Event(at=datetime.now(UTC), kind=EventKind.warned, text=text), {"settled_by_hand": text})
+
+    @property
+    def is_settled_by_hand(self) -> bool:
+        """A person said where the VM runs."""
+        return bool(self._records.migration(self._id).migration.settled_by_hand)
+
     @property
     def is_settled(self) -> bool:
         """Nothing of it goes on in the network any more."""

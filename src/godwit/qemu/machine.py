@@ -16,22 +16,16 @@ from typing import Any
 
 from godwit.core.errors import Failed, Invalid, NotFound, Refused, TimedOut, Unreachable
 from godwit.host import process
+from godwit.qemu import evidence
 from godwit.qemu.cmdline import Launch, argv
+from godwit.qemu.evidence import History, LoggedEvent
 from godwit.qemu.keeper import EXITED, LOG, RETIRE
-from godwit.qemu.monitor import Monitor, QmpEvent, parse_event
+from godwit.qemu.monitor import Monitor
 
 _SOCKET_PATH_BYTES = 107
 _ADOPT_S = 10.0
 _GRACE_S = 5.0
 _END_S = 15.0
-
-
-@dataclass(frozen=True)
-class LoggedEvent:
-    """An event with its number in the keeper's log; numbers have no gaps, `__org.godwit_GAP` marks lost time."""
-
-    sequence: int
-    event: QmpEvent
 
 
 @dataclass(frozen=True)
@@ -57,7 +51,10 @@ class Identity:
 
 
 class Machine:
-    """A QEMU, alive or dead, whose keeper answers. `start` and `adopt` make it; `retire` ends it."""
+    """A QEMU, alive or dead, whose keeper answers, or what is left of both.
+
+    `start`, `adopt` and `find` make it; `retire` ends it.
+    """
 
     def __init__(self, run_dir: Path, monitor: Monitor, keeper: Identity, qemu: Identity) -> None:
         """Use `start` or `adopt`."""
@@ -121,19 +118,39 @@ class Machine:
         await _start_keeper(run_dir, [], timeout_s=_ADOPT_S)
         return await cls._meet(run_dir)
 
+    @classmethod
+    async def find(cls, run_dir: Path) -> Machine:
+        """As `adopt`; where keeper and QEMU are dead: what is left of them, which is `gone` and only has a history."""
+        try:
+            return await cls.adopt(run_dir)
+        except Failed:
+            if (qemu := _identity(run_dir / "qemu.json")) and qemu.is_alive:
+                raise
+        except NotFound:
+            pass
+        nobody = Identity(pid=0, start_ticks=0)
+        keeper, qemu = _identity(run_dir / "keeper.json"), _identity(run_dir / "qemu.json")
+        left = cls(run_dir, Monitor.dead(run_dir / "keeper.sock"), keeper or nobody, qemu or nobody)
+        left.gone.set()
+        return left
+
+    async def history(self) -> History:
+        """All that QEMU said, and whether it is alive; `Unreachable` if its keeper does not answer."""
+        if self.gone.is_set() and self.monitor.closed.done():
+            return evidence.left(self.run_dir)
+        return evidence.told(await self._ask_log(0))
+
     async def runstate(self) -> str:
         """QEMU's own word: `running`, `paused`, `inmigrate`, `postmigrate`, ..."""
         return str((await self.monitor.execute("query-status"))["status"])
 
     async def exit_status(self) -> int | None:
         """As a shell counts, a signal negative; none: it runs, or an adopted QEMU took its status with it."""
-        status: int | None = (await self._ask_log(sys.maxsize))["qemu"]["exit_status"]
-        return status
+        return (await self.history()).exit_status
 
     async def events_since(self, sequence: int) -> tuple[LoggedEvent, ...]:
         """What the keeper has logged after that number; 0: everything it keeps."""
-        events = (await self._ask_log(sequence))["events"]
-        return tuple(LoggedEvent(each["seq"], parse_event(each)) for each in events)
+        return evidence.told(await self._ask_log(sequence)).events
 
     async def cont(self) -> None:
         """The guest runs. `Failed` if QEMU refuses, as it does when somebody else holds the lock of an image."""

@@ -125,6 +125,13 @@ class Monitor:
             raise Unreachable(f"QEMU does not answer at {path}: see qemu.log and keeper.log there") from error
         return cls(client, path)
 
+    @classmethod
+    def dead(cls, path: Path) -> Monitor:
+        """A connection that has ended before it began."""
+        monitor = cls(_Client(), str(path))
+        monitor.closed.set_result(None)
+        return monitor
+
     async def execute(self, command: str, arguments: Mapping[str, object] | None = None, /, **more: object) -> Any:
         """What QEMU returned. `Failed` with QEMU's own words if it refused; `Unreachable` if the answer was lost."""
         return await self._execute(command, {**(arguments or {}), **more}, is_oob=False)

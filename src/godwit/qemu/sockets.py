@@ -19,11 +19,29 @@ from godwit.host.process import fetch_fd
 UNSENT_BYTES = 128 * 1024
 """About a millisecond at 1 Gbit/s."""
 _TCP_NOTSENT_LOWAT = 25
+_TCP_INFO_BYTES = 192
+_BYTES_RECEIVED = 128
+"""Of `tcpi_bytes_received` in struct tcp_info (linux/tcp.h)."""
 
 
 async def keep_short(pid: int, uri: str) -> int:
     """Every connection of that QEMU to the uri's port has a short queue; returns how many there were."""
     return await asyncio.to_thread(_keep_short, pid, int(uri.rpartition(":")[2]))
+
+
+async def received_bytes(pid: int, uri: str) -> int:
+    """What has come in by the connections to the uri's port, on which that QEMU listens; 0: nobody has connected."""
+    return await asyncio.to_thread(_received_bytes, pid, int(uri.rpartition(":")[2]))
+
+
+def _received_bytes(pid: int, port: int) -> int:
+    count = 0
+    for stream in _streams(pid):
+        with stream:
+            if _peer_port(stream) is not None and stream.getsockname()[1] == port:
+                told = stream.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _TCP_INFO_BYTES)
+                count += 1 + int.from_bytes(told[_BYTES_RECEIVED : _BYTES_RECEIVED + 8], "little")
+    return count
 
 
 def _keep_short(pid: int, port: int) -> int:

@@ -19,6 +19,7 @@ from godwit.contract.host import (
     PrepareOutgoing,
     Relayed,
     Reserve,
+    Resolve,
     Settled,
     StartVm,
     StopVm,
@@ -31,6 +32,7 @@ from godwit.core.migration import Event, EventKind
 from godwit.core.model import DatastoreFacts, Disk, HostFacts, VmState, VmStatus
 from godwit.core.ownership import OWNERS, Cue, Ownership, step
 from godwit.core.report import Announcement
+from godwit.core.verdict import QemuSeen, Statement
 
 FREE_BYTES = 1 << 40
 
@@ -65,6 +67,8 @@ class FakeHost:
     listeners: set[asyncio.Queue[VmStatus]] = field(default_factory=set)
     files: dict[str, CreateDisk] = field(default_factory=dict)
     """By path; one dictionary for all hosts that share their datastores."""
+    parted: dict[str, Ownership] = field(default_factory=dict)
+    """What the journals of VMs say that are not here any more."""
     added: tuple[DatastoreFacts, ...] = ()
     """By the manager."""
 
@@ -228,6 +232,7 @@ class FakeHost:
             if here.state != Ownership.armed:
                 raise Unresolved(f"{request.vm} was handed to {self.name}")
             del self.vms[request.vm]
+            self.parted[request.vm] = Ownership.closed
         return Nothing()
 
     async def prepare_outgoing(self, request: PrepareOutgoing, /) -> OutgoingReady:
@@ -281,7 +286,8 @@ class FakeHost:
         vm = self.vms.get(request.vm)
         if vm and vm.state != Ownership.done:
             raise Unresolved(f"{self.name} has not given {request.vm} away")
-        self.vms.pop(request.vm, None)
+        if self.vms.pop(request.vm, None):
+            self.parted[request.vm] = Ownership.done
         self._forget(request.vm)
         return Nothing()
 
@@ -293,6 +299,28 @@ class FakeHost:
     async def relayed(self, request: Order, /) -> Relayed:
         """Nothing needed relaying, and the new place was learned at once."""
         return Relayed(removed_at_unix_ms=0.0)
+
+    async def testify(self, request: Order, /) -> Statement:
+        """By what is here, and what was."""
+        vm = self.vms.get(request.vm)
+        now = vm.state if vm else self.parted.get(request.vm, Ownership.closed)
+        about = vm is None or vm.order == request.order() or (vm.outgoing and vm.outgoing.order() == request.order())
+        qemu = QemuSeen.none if vm is None else QemuSeen.running if vm.running else QemuSeen.frozen
+        return Statement(
+            host=self.name, state=now if about and (vm or request.vm in self.parted) else None, now=now, qemu=qemu
+        )
+
+    async def resolve(self, request: Resolve, /) -> Statement:
+        """By the table."""
+        vm = self._here(request.vm)
+        vm.state = step(vm.state, request.cue, proof=request.proof).state
+        cues = {Ownership.keep: (Cue.loaded, Cue.resumed), Ownership.reclaim: (Cue.resumed,)}
+        for cue in cues.get(vm.state, ()):
+            vm.take(cue)
+            vm.running = True
+        if vm.state == Ownership.closed:
+            del self.vms[request.vm]
+        return await self.testify(request)
 
     def crash(self, vm: str) -> None:
         """Its QEMU ends by itself."""
@@ -328,6 +356,7 @@ class FakeHost:
 
     def _end(self, status: VmStatus, state: VmState = VmState.stopped) -> VmStatus:
         del self.vms[status.name]
+        self.parted[status.name] = Ownership.died
         last = status.model_copy(update={"state": state, "qemu_pid": None, "memory_mib": 0})
         for queue in self.listeners:
             queue.put_nowait(last)
