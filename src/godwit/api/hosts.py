@@ -7,8 +7,9 @@ from contextlib import suppress
 from fastapi import APIRouter
 
 from godwit.api.access import TheManager
+from godwit.core.draining import Drain
 from godwit.core.errors import GodwitError
-from godwit.core.resources import HostState
+from godwit.core.resources import DrainRequest, HostState
 
 router = APIRouter(prefix="/hosts", tags=["hosts"])
 
@@ -17,7 +18,7 @@ router = APIRouter(prefix="/hosts", tags=["hosts"])
 async def list_hosts(manager: TheManager) -> list[HostState]:
     """All hosts, asked now."""
     await manager.fleet.look()
-    return manager.fleet.states()
+    return manager.host_states()
 
 
 @router.get("/{name}")
@@ -28,5 +29,24 @@ async def show_host(name: str, manager: TheManager, arrivals: bool = False) -> H
     """
     with suppress(GodwitError):
         await manager.fleet.facts(name)
-    state = manager.fleet.state(name)
+    state = manager.host_state(name)
     return state.model_copy(update={"arrivals": await manager.checker.arrivals(name)}) if arrivals else state
+
+
+@router.get("/{name}/drain")
+async def plan_drain(name: str, manager: TheManager) -> Drain:
+    """Where its VMs would go, and which cannot; nothing is changed."""
+    return await manager.draining.plan(name)
+
+
+@router.post("/{name}/drain", status_code=202)
+async def drain_host(name: str, request: DrainRequest, manager: TheManager) -> Drain:
+    """Nothing new is placed there, and what can go is on its way."""
+    return await manager.draining.drain(name, parallel=request.parallel)
+
+
+@router.post("/{name}/activate")
+async def activate_host(name: str, manager: TheManager) -> HostState:
+    """It takes VMs again."""
+    await manager.draining.activate(name)
+    return await show_host(name, manager)

@@ -15,7 +15,7 @@ from fastapi.openapi.utils import get_openapi
 from godwit.api.access import needed_role
 from godwit.api.once import HEADER, PATHS
 from godwit.api.problems import MEDIA_TYPE
-from godwit.core import checked, finding, migration, model, report, resources
+from godwit.core import checked, draining, finding, migration, model, report, resources
 from godwit.core.config import Role
 
 SUMMARY = "Live migration of QEMU virtual machines"
@@ -34,7 +34,7 @@ Everything that `godwit` can do is done through this API.
 TAGS = [
     {"name": "migrations", "description": "Moving VMs: started, followed, cancelled, reported."},
     {"name": "vms", "description": "Virtual machines: made, started, stopped, shown, deleted."},
-    {"name": "hosts", "description": "Who there is, and who answers."},
+    {"name": "hosts", "description": "Who there is, and who answers; emptied and taken back."},
     {"name": "inventory", "description": "Networks, datastores, disks and images."},
     {"name": "audit", "description": "Who asked for what."},
     {"name": "metrics", "description": "Numbers for Prometheus."},
@@ -147,7 +147,7 @@ def _explain(name: str, schema: dict[str, Any]) -> None:
 def _docstrings() -> dict[str, dict[str, str]]:
     return {
         name: words
-        for module in (model, resources, migration, report, finding, checked)
+        for module in (model, resources, migration, report, finding, checked, draining)
         for name, words in _of_module(module)
     }
 

@@ -15,6 +15,7 @@ from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from godwit.client.console import Console, open_console
 from godwit.client.place import Place, http_client, unreachable
+from godwit.core.draining import Drain
 from godwit.core.errors import Failed, GodwitError, Unreachable, from_kind
 from godwit.core.migration import Event, EventKind, Migration, MigrationRequest
 from godwit.core.model import Datastore, Image
@@ -23,6 +24,7 @@ from godwit.core.resources import (
     AuditEntry,
     DatastoreView,
     DiskView,
+    DrainRequest,
     HostState,
     NetworkView,
     Problem,
@@ -74,6 +76,18 @@ class Client:
     def host(self, name: str, *, arrivals: bool = False) -> HostState:
         """That host, asked now; with `arrivals`, which VMs could come there."""
         return self._ask("GET", f"/hosts/{quote(name)}{'?arrivals=true' if arrivals else ''}", HostState)
+
+    def drain_plan(self, host: str) -> Drain:
+        """Where its VMs would go, and which cannot; nothing is changed."""
+        return self._ask("GET", f"/hosts/{quote(host)}/drain", Drain)
+
+    def drain(self, host: str, *, parallel: int | None = None) -> Drain:
+        """Nothing new is placed there, and what can go is on its way."""
+        return self._ask("POST", f"/hosts/{quote(host)}/drain", Drain, body=DrainRequest(parallel=parallel))
+
+    def activate(self, host: str) -> HostState:
+        """It takes VMs again."""
+        return self._ask("POST", f"/hosts/{quote(host)}/activate", HostState)
 
     def networks(self) -> list[NetworkView]:
         """All networks."""

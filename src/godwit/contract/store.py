@@ -51,6 +51,14 @@ class MigrationRecord(Value):
         return self.migration.id
 
 
+class HostRecord(Value):
+    """What the manager was told of a host, besides its configuration."""
+
+    name: Name
+    draining: bool = False
+    """Nothing new is placed there."""
+
+
 class Change(Value):
     """What is stored together: records replace those of the same name, events are added."""
 
@@ -59,6 +67,7 @@ class Change(Value):
     """Names of VMs that are no more."""
     datastores: tuple[Datastore, ...] = ()
     forgotten_datastores: tuple[Name, ...] = ()
+    hosts: tuple[HostRecord, ...] = ()
     migrations: tuple[MigrationRecord, ...] = ()
     events: tuple[Event, ...] = ()
 
@@ -84,6 +93,10 @@ class Store(Protocol):
 
     async def datastores(self) -> Sequence[Datastore]:
         """Those that the operator added, by name."""
+        ...
+
+    async def hosts(self) -> Sequence[HostRecord]:
+        """Those of which something is known, by name."""
         ...
 
     async def migrations(self) -> Sequence[MigrationRecord]:

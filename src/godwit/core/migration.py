@@ -23,6 +23,8 @@ class MigrationRequest(Value):
     """For the whole migration; none: only the phases' own deadlines apply."""
     bandwidth_bytes_per_s: int | None = Field(default=None, gt=0)
     """Cap on the memory stream; none: what the link gives."""
+    parallel: int | None = Field(default=None, ge=1, le=64)
+    """At most so many migrations at once on each host it touches, in its direction; none: as many as converge."""
     force: bool = False
     """Blockers that can be overridden (docs/checks.md) stand in the way no longer; the others do."""
 

@@ -136,11 +136,20 @@ class HostState(Fact):
     name: str
     address: str
     reachable: bool
+    draining: bool = False
+    """Nothing new is placed there."""
     reason: str | None = None
     facts: HostFacts | None = None
     """As last seen."""
     arrivals: tuple[Candidate, ...] | None = None
     """What could come here now, and why other VMs could not; none: not asked for."""
+
+
+class DrainRequest(Value):
+    """`POST /hosts/{name}/drain`."""
+
+    parallel: int | None = Field(default=None, ge=1, le=64)
+    """Of each migration: see there."""
 
 
 class NetworkView(Network):

@@ -57,7 +57,10 @@ class Inventory:
         """
         with self._records.claimed(request.name, "being created"):
             self._check(request)
-            facts = await self._fleet.look()
+            if request.host:
+                self._fleet.host(request.host)
+                self._records.demand_open(request.host)
+            facts = self._records.open_hosts(await self._fleet.look())
             host, pinned = self._place(request, facts)
             change = await self._records.change(lambda: Change(vms=(self._record(request, host, pinned),)))
             record = await self._equip(change.vms[0], request)
@@ -129,7 +132,6 @@ class Inventory:
         emptied = needs.model_copy(update={"memory_mib": 0})
         able = [each for each in facts if emptied.lack_of(each) is None]
         if request.host:
-            self._fleet.host(request.host)
             if all(each.host != request.host for each in facts):
                 reason = self._fleet.state(request.host).reason
                 raise Refused(f"{request.host} does not answer ({reason}): choose another host", "host-unreachable")
@@ -163,17 +165,26 @@ class Inventory:
 
     async def _candidates(self, record: VmRecord) -> list[HostFacts]:
         """Where a VM at rest may start: where it ran last, or anywhere if that does not answer and nothing holds it."""
-        facts = await self._fleet.look()
-        there = [each for each in facts if each.host == record.host]
-        if not there:
-            for disk in record.spec.volumes:
-                if not self.datastores.get(disk.datastore).shared:
-                    raise Refused(
-                        f"disk {disk.name} of {record.name} lies on {record.host} only, which does not answer: "
-                        "try again when it does",
-                        "host-unreachable",
-                    )
-        return there or facts
+        seen = await self._fleet.look()
+        there = [each for each in seen if each.host == record.host]
+        is_open = self._records.open_hosts(there)
+        if there and not is_open and record.state is VmState.crashed:
+            self._records.demand_open(record.host)  # what is left of it must not be started twice
+        if not is_open:
+            self._demand_shared(record, answers=bool(there))
+        return is_open or self._records.open_hosts(seen)
+
+    def _demand_shared(self, record: VmRecord, *, answers: bool) -> None:
+        """Returns if other hosts see all its disks; otherwise `Refused`."""
+        for disk in record.spec.volumes:
+            if not self.datastores.get(disk.datastore).shared:
+                if answers:
+                    self._records.demand_open(record.host)
+                raise Refused(
+                    f"disk {disk.name} of {record.name} lies on {record.host} only, which does not answer: "
+                    "try again when it does",
+                    "host-unreachable",
+                )
 
     async def _equip(self, record: VmRecord, request: VmRequest) -> VmRecord:
         """The VM has its disks; on failure it is not known, or its record says what may be left."""

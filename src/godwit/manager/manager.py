@@ -7,14 +7,16 @@ import asyncio
 from godwit.contract.store import Store
 from godwit.core.config import ManagerConfig
 from godwit.core.model import HostFacts, Image
-from godwit.core.resources import NetworkView
+from godwit.core.resources import HostState, NetworkView
 from godwit.manager.addresses import parse_pool
 from godwit.manager.checking import Checker
+from godwit.manager.draining import Draining
 from godwit.manager.feed import Feed, Observer
 from godwit.manager.fleet import Connect, Fleet
 from godwit.manager.inventory import Inventory
 from godwit.manager.records import Records
 from godwit.manager.runner import Runner
+from godwit.manager.turns import Turns
 from godwit.manager.watching import Watcher
 
 
@@ -27,10 +29,12 @@ class Manager:
         self._config = config
         self._records = Records(store)
         self.fleet = Fleet(config.hosts, connect)
-        self.feed = Feed(self._records, observers)
+        turns = Turns(self._records)
+        self.feed = Feed(self._records, (*observers, turns.heard))
         self.inventory = Inventory(config, self._records, self.fleet)
-        self.runner = Runner(self._records, self.fleet, self.feed)
+        self.runner = Runner(self._records, self.fleet, self.feed, turns)
         self.checker = Checker(self._records, self.fleet)
+        self.draining = Draining(self._records, self.fleet, self.runner)
         self._watcher = Watcher(self._records, self.fleet)
         self._watches: list[asyncio.Task[None]] = []
 
@@ -53,6 +57,14 @@ class Manager:
         await asyncio.gather(*self._watches, return_exceptions=True)
         self.feed.close()
         await self._records.close()
+
+    def host_state(self, name: str) -> HostState:
+        """That host as last seen, and whether it takes something new."""
+        return self.fleet.state(name).model_copy(update={"draining": self._records.is_draining(name)})
+
+    def host_states(self) -> list[HostState]:
+        """All of them, by name."""
+        return [self.host_state(each.name) for each in self.fleet.states()]
 
     def networks(self) -> list[NetworkView]:
         """All networks, and which hosts have them."""

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 
-from godwit.contract.store import Change, MigrationRecord, Store, VmRecord
+from godwit.contract.store import Change, HostRecord, MigrationRecord, Store, VmRecord
 from godwit.core.errors import NotFound, Refused
-from godwit.core.model import Datastore
+from godwit.core.model import Datastore, HostFacts
+from godwit.core.phase import Phase
+
+WAITING = frozenset({Phase.pending, Phase.checking})
+"""A migration in one of these has not reserved its memory yet."""
 
 
 class Records:
@@ -19,6 +23,7 @@ class Records:
         self.vms: dict[str, VmRecord] = {}
         self.migrations: dict[str, MigrationRecord] = {}
         self.datastores: dict[str, Datastore] = {}
+        self.hosts: dict[str, HostRecord] = {}
         self._writing = asyncio.Lock()
         self._tasks: set[asyncio.Task[Change]] = set()
         self._claims: dict[str, str] = {}
@@ -28,6 +33,7 @@ class Records:
         self.vms = {vm.name: vm for vm in await self.store.vms()}
         self.migrations = {each.id: each for each in await self.store.migrations()}
         self.datastores = {each.name: each for each in await self.store.datastores()}
+        self.hosts = {each.name: each for each in await self.store.hosts()}
 
     def vm(self, name: str) -> VmRecord:
         """That VM, or `NotFound`."""
@@ -40,6 +46,32 @@ class Records:
         if id not in self.migrations:
             raise NotFound(f"there is no migration {id!r}: see `godwit migration list`", "no-migration")
         return self.migrations[id]
+
+    def is_draining(self, host: str) -> bool:
+        """Nothing new is placed there."""
+        return host in self.hosts and self.hosts[host].draining
+
+    def demand_open(self, host: str) -> None:
+        """Returns if something new may be placed there; otherwise `Refused`."""
+        if self.is_draining(host):
+            raise Refused(
+                f"{host} is being drained: choose another host, or take it back with `godwit host activate {host}`",
+                "host-draining",
+            )
+
+    def open_hosts(self, hosts: Iterable[HostFacts]) -> list[HostFacts]:
+        """Those that take something new, less the memory that migrations which wait will need there."""
+        promised: dict[str, int] = {}
+        for record in self.migrations.values():
+            migration = record.migration
+            if migration.phase in WAITING and migration.vm in self.vms:
+                memory_mib = self.vms[migration.vm].spec.memory_mib
+                promised[migration.destination] = promised.get(migration.destination, 0) + memory_mib
+        return [
+            each.model_copy(update={"memory_free_mib": each.memory_free_mib - promised.get(each.host, 0)})
+            for each in hosts
+            if not self.is_draining(each.host)
+        ]
 
     async def change(self, make: Callable[[], Change]) -> Change:
         """The change is stored, and then known; `make` sees the newest records, and if it raises, nothing happens.
@@ -84,6 +116,7 @@ class Records:
             self.migrations |= {each.id: each for each in change.migrations}
             for name in change.forgotten:
                 self.vms.pop(name, None)
+            self.hosts |= {each.name: each for each in change.hosts}
             self.datastores |= {each.name: each for each in change.datastores}
             for name in change.forgotten_datastores:
                 self.datastores.pop(name, None)

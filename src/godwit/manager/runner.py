@@ -10,15 +10,16 @@ from typing import Any
 
 from godwit.contract.store import Change, MigrationRecord, VmRecord
 from godwit.core.case import Case
-from godwit.core.errors import Failed, Refused
+from godwit.core.errors import Cancelled, Failed, Refused, TimedOut
 from godwit.core.finding import refuse
-from godwit.core.migration import Migration, MigrationRequest
+from godwit.core.migration import Event, EventKind, Migration, MigrationRequest
 from godwit.core.model import VmState
 from godwit.core.phase import CANCELLABLE, Phase
 from godwit.core.placement import Needs, choose_host
 from godwit.core.plan import Move
 from godwit.core.preflight import AT_ONCE, find
 from godwit.core.report import Report
+from godwit.flow.ending import deadline, uninterrupted
 from godwit.flow.migrate import migrate
 from godwit.flow.report import compose
 from godwit.manager.adopt import adopt
@@ -27,19 +28,23 @@ from godwit.manager.checking import Checker
 from godwit.manager.feed import Feed
 from godwit.manager.fleet import Fleet
 from godwit.manager.records import Records
+from godwit.manager.turns import Turns
 from godwit.manager.watching import Watcher
 
 LOG = logging.getLogger(__name__)
+
+WAITS = "waits for its turn: others move over the same link"
 
 
 class Runner:
     """One task per migration that has not ended."""
 
-    def __init__(self, records: Records, fleet: Fleet, feed: Feed) -> None:
+    def __init__(self, records: Records, fleet: Fleet, feed: Feed, turns: Turns) -> None:
         self._records = records
         self._checker = Checker(records, fleet)
         self._fleet = fleet
         self._feed = feed
+        self._turns = turns
         self._watcher = Watcher(records, fleet)
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._books: dict[str, Book] = {}
@@ -60,8 +65,7 @@ class Runner:
             move = await self._move(vm, request)
             record = _record(move)
             await self._records.change(lambda: _begun(_movable(self._records.vm(request.vm)), record))
-        book = self._books[record.id] = Book(self._records, self._feed, record.id)
-        self._run(record.id, self._story(move, book))
+        self._begin(move, Book(self._records, self._feed, record.id))
         await asyncio.sleep(0)  # the story has begun, so that cancelling it is told in its diary
         return record.migration
 
@@ -86,19 +90,28 @@ class Runner:
         return compose(record.migration, events, record.handed, record.settled)
 
     async def adopt_unfinished(self) -> None:
-        """Migrations that an earlier manager left are being looked at, each by a task."""
-        for id, record in self._records.migrations.items():
-            if not record.migration.is_ended:
-                events = await self._records.store.events(id)
-                last = events[-1].sequence if events else 0
-                self._run(id, self._adopt(Book(self._records, self._feed, id, last_sequence=last), id))
+        """Migrations that an earlier manager left are being looked at, each by a task; those that waited wait again."""
+        for id, record in list(self._records.migrations.items()):
+            if record.migration.is_ended:
+                continue
+            events = await self._records.store.events(id)
+            book = Book(self._records, self._feed, id, last_sequence=events[-1].sequence if events else 0)
+            if record.migration.phase is Phase.pending:
+                self._begin(self._again(record.migration), book)
+            else:
+                self._run(id, self._adopt(book, id))
 
     async def close(self) -> None:
-        """What can be undone has been; what is being handed over has ended; the rest is left for the next manager."""
+        """What can be undone has been; what is being handed over has ended; the rest is left for the next manager.
+
+        What waits for its turn is untouched, and waits on in the store.
+        """
         for id in self._tasks.keys() - self._books.keys():
             self._tasks[id].cancel()
         for id, book in self._books.items():
-            if book.phase in CANCELLABLE and id not in self._cancelled:
+            if book.phase is Phase.pending:
+                self._tasks[id].cancel()
+            elif book.phase in CANCELLABLE and id not in self._cancelled:
                 self._cancelled.add(id)
                 self._tasks[id].cancel()
             elif book.phase in {Phase.in_doubt, Phase.done}:
@@ -109,9 +122,12 @@ class Runner:
         """What shall be done, if both hosts say now that it can be."""
         if request.destination:
             self._fleet.host(request.destination)
+            self._records.demand_open(request.destination)
             destination = request.destination
         else:
-            destination = choose_host(Needs.of(vm.spec), await self._fleet.look(), exclude=vm.host)
+            destination = choose_host(
+                Needs.of(vm.spec), self._records.open_hosts(await self._fleet.look()), exclude=vm.host
+            )
         if destination == vm.host:
             raise Refused(f"{vm.name} runs on {vm.host} already: name another host", "same-host")
         id = f"m{await self._records.store.next_number('migrations')}"
@@ -126,6 +142,17 @@ class Runner:
             raise Refused(f"{error.message}; nothing was moved", "host-unreachable") from error
         refuse(find(Case(move, source, destination), AT_ONCE), force=move.request.force)
 
+    def _again(self, migration: Migration) -> Move:
+        """What an earlier manager was asked for and did not begin."""
+        vm = self._records.vm(migration.vm)
+        move = self._checker.move(vm, migration.request, destination=migration.destination, id=migration.id)
+        return move.model_copy(update={"epoch": migration.epoch})
+
+    def _begin(self, move: Move, book: Book) -> None:
+        """It goes on by itself, as soon as its turn has come."""
+        self._books[move.migration] = book
+        self._run(move.migration, self._story(move, book))
+
     def _run(self, id: str, work: Coroutine[Any, Any, None]) -> None:
         task = self._tasks[id] = asyncio.create_task(work)
         task.add_done_callback(lambda ended: self._ended(id, ended))
@@ -139,12 +166,32 @@ class Runner:
 
     async def _story(self, move: Move, book: Book) -> None:
         try:
-            source, destination = self._fleet.host(move.source), self._fleet.host(move.destination)
-            await migrate(move, source=source, destination=destination, diary=book)
+            if await self._has_turn(move.migration, book):
+                source, destination = self._fleet.host(move.source), self._fleet.host(move.destination)
+                await migrate(move, source=source, destination=destination, diary=book)
         finally:
             await self._watcher.look(move.spec.name)
         if book.phase is Phase.in_doubt:
             await self._adopt(book, move.migration)
+
+    async def _has_turn(self, id: str, book: Book) -> bool:
+        """Its turn has come; false: it has ended before. Cancelled at the manager's end, it waits on in the store."""
+        try:
+            async with deadline(Phase.pending):
+                if not self._turns.ask(id):
+                    await book.record(Event(at=datetime.now(UTC), kind=EventKind.decided, text=WAITS))
+                    await self._turns.wait(id)
+        except asyncio.CancelledError:
+            if id in self._cancelled:
+                error = Cancelled("cancelled before its turn came; the VM runs where it was")
+                await uninterrupted(book.enter(Phase.cancelled, error=error))
+            raise
+        except TimedOut as error:
+            await book.enter(Phase.failed, error=error)
+            return False
+        finally:
+            self._turns.leave(id)
+        return True
 
     async def _adopt(self, book: Book, id: str) -> None:
         migration = self._records.migration(id).migration

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 from datetime import datetime
 
-from godwit.contract.store import Answer, Change, MigrationRecord, VmRecord
+from godwit.contract.store import Answer, Change, HostRecord, MigrationRecord, VmRecord
 from godwit.core.errors import Broken
 from godwit.core.migration import Event
 from godwit.core.model import Datastore
@@ -18,6 +18,7 @@ class MemoryStore:
     def __init__(self) -> None:
         self._vms: dict[str, VmRecord] = {}
         self._datastores: dict[str, Datastore] = {}
+        self._hosts: dict[str, HostRecord] = {}
         self._migrations: dict[str, MigrationRecord] = {}
         self._events: dict[tuple[str, int], Event] = {}
         self._counters: Counter[str] = Counter()
@@ -30,6 +31,10 @@ class MemoryStore:
     async def datastores(self) -> Sequence[Datastore]:
         """Those that the operator added, by name."""
         return [self._datastores[name] for name in sorted(self._datastores)]
+
+    async def hosts(self) -> Sequence[HostRecord]:
+        """Those of which something is known, by name."""
+        return [self._hosts[name] for name in sorted(self._hosts)]
 
     async def migrations(self) -> Sequence[MigrationRecord]:
         """All migrations, in the order in which they were first stored."""
@@ -50,6 +55,7 @@ class MemoryStore:
         self._migrations |= {each.id: each for each in change.migrations}
         for name in change.forgotten:
             self._vms.pop(name, None)
+        self._hosts |= {each.name: each for each in change.hosts}
         self._datastores |= {each.name: each for each in change.datastores}
         for name in change.forgotten_datastores:
             self._datastores.pop(name, None)

@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Concatenate, ParamSpec, TypeVar
 
-from godwit.contract.store import Answer, Change, MigrationRecord, VmRecord
+from godwit.contract.store import Answer, Change, HostRecord, MigrationRecord, VmRecord
 from godwit.core.errors import Broken, Failed, Refused
 from godwit.core.migration import Event
 from godwit.core.model import Datastore
@@ -20,7 +20,7 @@ from godwit.core.model import Datastore
 P = ParamSpec("P")
 T = TypeVar("T")
 
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
 """Counts up with every change of the tables; an older file is brought forward here, a newer one refused."""
 
 _TABLES = """
@@ -35,6 +35,7 @@ _STEPS = (
     _TABLES,
     "CREATE TABLE datastores (name TEXT PRIMARY KEY, document TEXT NOT NULL) WITHOUT ROWID;",
     "CREATE TABLE answers (key TEXT PRIMARY KEY, at TEXT NOT NULL, document TEXT NOT NULL) WITHOUT ROWID;",
+    "CREATE TABLE hosts (name TEXT PRIMARY KEY, document TEXT NOT NULL) WITHOUT ROWID;",
 )
 """What brings a file of schema 0 to 1, 1 to 2, ..."""
 
@@ -56,6 +57,11 @@ class SqliteStore:
         """Those that the operator added, by name."""
         rows = await self._run(_select, "SELECT document FROM datastores ORDER BY name")
         return [Datastore.model_validate_json(row) for row in rows]
+
+    async def hosts(self) -> Sequence[HostRecord]:
+        """Those of which something is known, by name."""
+        rows = await self._run(_select, "SELECT document FROM hosts ORDER BY name")
+        return [HostRecord.model_validate_json(row) for row in rows]
 
     async def migrations(self) -> Sequence[MigrationRecord]:
         """All migrations, in the order in which they were first stored."""
@@ -184,6 +190,8 @@ def _write(connection: sqlite3.Connection, change: Change) -> None:
         connection.execute("INSERT OR REPLACE INTO datastores VALUES (?, ?)", words)
     for name in change.forgotten_datastores:
         connection.execute("DELETE FROM datastores WHERE name = ?", (name,))
+    for host in change.hosts:
+        connection.execute("INSERT OR REPLACE INTO hosts VALUES (?, ?)", (host.name, host.model_dump_json()))
     for each in change.migrations:
         connection.execute(
             "INSERT INTO migrations (id, document) VALUES (?, ?) "
