@@ -154,17 +154,75 @@ def test_with_json_the_output_is_the_report_alone(godwit: Godwit) -> None:
         "max_blackout_ms": 200,
         "deadline_s": 300.0,
         "bandwidth_bytes_per_s": 125_000_000,
+        "parallel": None,
         "force": False,
     }
 
 
 @pytest.mark.usefixtures("web")
-def test_several_vms_move_one_after_another(godwit: Godwit) -> None:
+def test_several_vms_move_with_one_report_each(godwit: Godwit) -> None:
     godwit("vm", "create", "web-2", "--memory", "256MiB", "--host", "host-a")
     reports = json.loads(godwit("migrate", "web-1,web-2", "host-b", "--json"))
     assert [(each["vm"], each["outcome"]) for each in reports] == [("web-1", "done"), ("web-2", "done")]
     assert "names a VM twice" in godwit("migrate", "web-1,web-1", status=2)
-    assert "--detach moves one VM" in godwit("migrate", "web-1,web-2", "--detach", status=2)
+    assert godwit("migrate", "web-1,web-2", "host-a", "--detach", "--parallel", "1") == "m3\nm4\n"
+    godwit("migration", "watch", "m4")
+    lines = godwit("migrate", "web-2,web-1", "host-b").splitlines()
+    assert {line.split()[0] for line in lines[:-2]} == {"m5", "m6"}
+    assert [line.split()[:5] for line in lines[-2:]] == [
+        [name, "moved", "host-a", "->", "host-b"] for name in ("web-2", "web-1")
+    ]
+    assert "'many' is not how many may move at once" in godwit("migrate", "web-1", "--parallel", "many", status=2)
+
+
+@pytest.mark.usefixtures("web")
+def test_of_several_the_worst_end_is_the_status(godwit: Godwit, live: Live) -> None:
+    text = godwit("migrate", "web-1,nil", "host-b", status=2)
+    assert text.splitlines()[0] == "godwit: there is no VM 'nil': see `godwit vm list`"
+    assert "1 of 2 VMs were not moved: nil; see above" in text
+    assert live.site.world.runs_on == ["host-b"]
+
+
+@pytest.mark.usefixtures("web")
+def test_sigint_cancels_all_that_can_be(godwit: Godwit, live: Live) -> None:
+    godwit("vm", "create", "web-2", "--memory", "256MiB", "--host", "host-a")
+    thread = interrupt_when(live, "host-b", "prepare_incoming")
+    text = godwit("migrate", "web-1,web-2", "host-b", "--parallel", "1", status=130)
+    thread.join()
+    assert "2 of 2 VMs were not moved" in text
+    assert live.site.world.runs_on == ["host-a"]
+    assert live.site.world.leftovers() == []
+
+
+@pytest.mark.usefixtures("web")
+def test_a_host_is_drained_and_taken_back(godwit: Godwit, live: Live) -> None:
+    godwit("vm", "create", "rests", "--memory", "64MiB", "--host", "host-a")
+    godwit("vm", "stop", "rests", "--grace", "0s")
+    assert "say --yes to drain host-a" in godwit("host", "drain", "host-a", status=2)
+    assert "draining" not in godwit("host", "list")
+    lines = godwit("host", "drain", "host-a", "--yes").splitlines()
+    assert [line.split()[:3] for line in lines[-4:-1]] == [
+        ["VM", "VERDICT", "HOST"],
+        ["rests", "stays", "-"],
+        ["web-1", "moved", "host-b"],
+    ]
+    assert lines[-1] == "host-a takes no new VMs; left there: rests"
+    assert "host-a  draining" in godwit("host", "list")
+    assert "host-a is being drained" in godwit("migrate", "web-1", "host-a", status=2)
+    assert godwit("host", "activate", "host-a") == "host-a takes VMs again\n"
+    assert json.loads(godwit("host", "show", "host-a", "--json"))["draining"] is False
+    godwit("vm", "delete", "rests")
+    godwit("migrate", "web-1", "host-a")
+    (report,) = json.loads(godwit("host", "drain", "host-a", "--yes", "--json"))
+    assert (report["vm"], report["outcome"]) == ("web-1", "done")
+    assert godwit("host", "drain", "host-a", "--yes").startswith("host-a is empty, and takes no VMs until")
+
+
+@pytest.mark.usefixtures("web")
+def test_what_cannot_leave_a_drained_host_is_told(godwit: Godwit, live: Live) -> None:
+    live.site.doors["host-b"].is_cut = True
+    text = godwit("host", "drain", "host-a", "--yes", status=1)
+    assert text == "godwit: no other host is there to take it\n"
 
 
 @pytest.mark.usefixtures("web")

@@ -1,11 +1,13 @@
-"""A migration's progress as a bar on a terminal."""
+"""The progress of migrations as bars on a terminal."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import TextIO
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn
+from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn
 
 from godwit.cli.units import format_ms
 from godwit.core.migration import Event, EventKind
@@ -16,42 +18,66 @@ LASTING = frozenset({EventKind.warned, EventKind.ended})
 """Events whose lines stay on the terminal."""
 
 
-class Bar:
-    """One line that changes; warnings and the end stay above it."""
+@dataclass
+class _Row:
+    """What one migration's line says."""
 
-    def __init__(self, stream: TextIO) -> None:
+    name: str = ""
+    phase: str = "pending"
+    copied: Copied | None = None
+    task: TaskID | None = None
+
+    @property
+    def words(self) -> str:
+        """Beside the bar."""
+        return f"{self.name}{words(self.phase, self.copied)}"
+
+
+class Bar:
+    """A line that changes for each migration; warnings and the end stay above them."""
+
+    def __init__(self, stream: TextIO, names: Mapping[str, str] | None = None) -> None:
+        """`names`: of several migrations, the VM that each one moves."""
         self._console = Console(file=stream)
         self._progress: Progress | None = None
-        self._phase = "pending"
-        self._copied: Copied | None = None
+        width = max(map(len, (names or {}).values()), default=0)
+        self._rows = {id: _Row(f"{name:{width}}  ") for id, name in (names or {}).items()} or {"": _Row()}
+        self._is_one = not names
 
     def show(self, event: Event) -> None:
-        """The line is as the event has it."""
-        if event.phase:
-            self._phase = event.phase.value
-        self._copied = event.progress or self._copied
+        """The line is as the event has it; of several, the line of one that has ended is gone."""
+        row = self._rows["" if self._is_one else event.migration]
+        row.phase = event.phase.value if event.phase else row.phase
+        row.copied = event.progress or row.copied
         if event.kind in LASTING:
             self._console.print(f"{event.migration} {event.text}", highlight=False, markup=False)
+        if event.kind is EventKind.ended and not self._is_one:
+            self.pause()
+            del self._rows[event.migration]
         self.resume()
 
     def resume(self) -> None:
-        """The line is there, as the last event had it."""
-        progress, copied = self._shown(), self._copied
-        done = copied.total_bytes - copied.remaining_bytes if copied else 0
-        total = copied.total_bytes if copied else None
-        progress.update(progress.task_ids[0], completed=done, total=total, words=words(self._phase, copied))
+        """The lines are there, as the last events had them."""
+        progress = self._shown()
+        for row in self._rows.values():
+            if row.task is None:
+                row.task = progress.add_task("", words="")
+            done = row.copied.total_bytes - row.copied.remaining_bytes if row.copied else 0
+            total = row.copied.total_bytes if row.copied else None
+            progress.update(row.task, completed=done, total=total, words=row.words)
 
     def pause(self) -> None:
-        """The line is gone, and the terminal free for other words."""
+        """The lines are gone, and the terminal free for other words."""
         if self._progress:
             self._progress.stop()
             self._progress = None
+        for row in self._rows.values():
+            row.task = None
 
     def _shown(self) -> Progress:
         if self._progress is None:
             columns = (SpinnerColumn(), BarColumn(bar_width=20), TextColumn("{task.fields[words]}", markup=False))
             self._progress = Progress(*columns, console=self._console, transient=True)
-            self._progress.add_task("", words="")
             self._progress.start()
         return self._progress
 

@@ -1,4 +1,4 @@
-"""`godwit host`: who there is, and who answers."""
+"""`godwit host`: who there is, who answers, and who is emptied."""
 
 from __future__ import annotations
 
@@ -54,8 +54,36 @@ def show_host(name: HostName, json: JsonOption = False, manager: ManagerOption =
         )
 
 
+@app.command("drain", epilog=example("godwit host drain host-a", "godwit host drain host-a --yes --parallel 2"))
+def drain_host(
+    name: HostName,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    parallel: Annotated[str, typer.Option(metavar="auto|N", help="How many move at once.")] = "auto",
+    json: JsonOption = False,
+    manager: ManagerOption = None,
+) -> None:
+    """Move everything that can go to other hosts; nothing new is placed there until `activate`."""
+    from godwit.cli.drain import drain
+
+    with connected(manager) as client:
+        drain(client, name, parallel=parallel, is_sure=yes, json=json)
+
+
+@app.command("activate", epilog=example("godwit host activate host-a"))
+def activate_host(name: HostName, json: JsonOption = False, manager: ManagerOption = None) -> None:
+    """Take a drained host back into service."""
+    with connected(manager) as client:
+        host = client.activate(name)
+    if json:
+        print_json(host)
+    else:
+        print(f"{name} takes VMs again")
+
+
 def _state(host: HostState) -> str:
-    return "reachable" if host.reachable else "unreachable"
+    if not host.reachable:
+        return "unreachable"
+    return "draining" if host.draining else "reachable"
 
 
 def _row(host: HostState) -> tuple[object, ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -10,6 +11,7 @@ from godwit.cli.examples import example
 from godwit.cli.show import JsonOption, ManagerOption, connected, print_json, warn
 
 if TYPE_CHECKING:
+    from godwit.cli.crowd import Ended
     from godwit.cli.watch import Interrupts
     from godwit.client.client import Client
     from godwit.core.migration import MigrationRequest
@@ -20,29 +22,33 @@ app = typer.Typer()
 EXAMPLES = example(
     "godwit migrate web-1",
     "godwit migrate web-1 host-b --max-blackout 100ms --deadline 5min",
-    "godwit migrate web-1,web-2,db-1 host-b --json",
+    "godwit migrate web-1,web-2,db-1 host-b --parallel 2 --json",
 )
 
 
 @app.command("migrate", epilog=EXAMPLES)
 def migrate(
-    vms: Annotated[str, typer.Argument(metavar="VM[,VM...]", help="Moved one after another.")],
+    vms: Annotated[str, typer.Argument(metavar="VM[,VM...]", help="Whose turn it is, --parallel says.")],
     host: Annotated[str | None, typer.Argument(metavar="[HOST]", help="None: where most memory is free.")] = None,
     max_blackout: Annotated[str, typer.Option(help="How long the VM may stand still.")] = "300ms",
     deadline: Annotated[str | None, typer.Option(help="After that the move is undone, such as 5min.")] = None,
     bandwidth: Annotated[str | None, typer.Option(help="Most that memory may take of the link.")] = None,
+    parallel: Annotated[
+        str, typer.Option(metavar="auto|N", help="How many move at once; auto: as many as still converge.")
+    ] = "auto",
     force: Annotated[bool, typer.Option("--force", help="Take the risks that docs/checks.md marks so.")] = False,
     detach: Annotated[bool, typer.Option("--detach", help="Print the migration's name and do not wait.")] = False,
     json: JsonOption = False,
     manager: ManagerOption = None,
 ) -> None:
     """Move running VMs to another host."""
-    from godwit.cli.requests import migration_requests
+    from godwit.cli.requests import migration_requests, parse_parallel
     from godwit.cli.watch import Interrupts
 
     requests = migration_requests(
         vms, host, max_blackout=max_blackout, deadline=deadline, bandwidth=bandwidth, force=force
     )
+    requests = [each.model_copy(update={"parallel": parse_parallel(parallel)}) for each in requests]
     with connected(manager) as client:
         if detach:
             _detach(client, requests, json=json)
@@ -52,34 +58,26 @@ def migrate(
 
 
 def _detach(client: Client, requests: list[MigrationRequest], *, json: bool) -> None:
-    from godwit.core.errors import Invalid
-
-    if len(requests) > 1:
-        raise Invalid("--detach moves one VM, because several move one after another: give each a command of its own")
-    migration = client.migrate(requests[0])
+    migrations = [client.migrate(each) for each in requests]
     if json:
-        print_json(migration)
+        print_json(migrations if len(migrations) > 1 else migrations[0])
     else:
-        print(migration.id)
+        print("\n".join(each.id for each in migrations))
 
 
 def _move_all(client: Client, requests: list[MigrationRequest], interrupts: Interrupts, *, json: bool) -> None:
     from godwit.cli.watch import Detached
 
-    reports: list[Report] = []
     try:
-        for request in requests:
-            _move(client, request, interrupts, reports, json=json)
+        if len(requests) == 1:
+            _move(client, requests[0], interrupts, json=json)
+        else:
+            _move_several(client, requests, interrupts, json=json)
     except Detached as detached:
         warn(f"migration {detached} goes on: see `godwit migration watch {detached}`")
-    finally:
-        if json and reports:
-            print_json(reports if len(requests) > 1 else reports[0])
 
 
-def _move(
-    client: Client, request: MigrationRequest, interrupts: Interrupts, reports: list[Report], *, json: bool
-) -> None:
+def _move(client: Client, request: MigrationRequest, interrupts: Interrupts, *, json: bool) -> None:
     """The VM has moved, and that is told; otherwise raises why not."""
     from godwit.cli.watch import Watch, display, raise_outcome
 
@@ -88,10 +86,43 @@ def _move(
     watch = Watch(client, id, shown, interrupts, is_terminal)
     migration = watch.to_its_end()
     report = client.report(id)
-    reports.append(report)
+    if json:
+        print_json(report)
     raise_outcome(migration, is_touched=watch.is_touched)
     if not json:
         print(summary(report))
+
+
+def _move_several(client: Client, requests: list[MigrationRequest], interrupts: Interrupts, *, json: bool) -> None:
+    """All have moved, and that is told; otherwise raises one error for all that have not."""
+    from godwit.cli.crowd import Ended, raise_gravest
+    from godwit.core.errors import GodwitError
+
+    begun: dict[str, str] = {}
+    refused: list[Ended] = []
+    for request in requests:
+        try:
+            begun[client.migrate(request).id] = request.vm
+        except GodwitError as error:
+            refused.append(Ended(request.vm, error=error))
+    ended = [*follow(client, begun, interrupts, json=json), *refused]
+    if json:
+        print_json([each.report for each in ended if each.report])
+    for each in ended:
+        if each.error:
+            warn(f"godwit: {each.error.message}")
+        elif each.report and not json:
+            print(summary(each.report))
+    raise_gravest(ended)
+
+
+def follow(client: Client, begun: Mapping[str, str], interrupts: Interrupts, *, json: bool) -> list[Ended]:
+    """How those migrations (by id, each with its VM) have ended."""
+    from godwit.cli.crowd import Crowd
+    from godwit.cli.watch import display
+
+    shown, is_terminal = display(json=json, names=begun)
+    return Crowd(client, begun, shown, interrupts, is_terminal).to_their_ends() if begun else []
 
 
 def summary(report: Report) -> str:

@@ -127,6 +127,15 @@ def migration_requests(
     return [_made(lambda name=name: MigrationRequest(vm=name, **goals)) for name in names]  # type: ignore[misc]
 
 
+def parse_parallel(text: str) -> int | None:
+    """`auto` or a number from 1 on."""
+    if text == "auto":
+        return None
+    if not (text.isascii() and text.isdigit() and 1 <= int(text) <= 64):
+        raise Invalid(f"{text!r} is not how many may move at once: write auto, or a number from 1 to 64")
+    return int(text)
+
+
 def _made(make: Callable[[], T]) -> T:
     try:
         return make()

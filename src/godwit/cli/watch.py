@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import StrEnum
@@ -133,7 +133,7 @@ class Watch:
 
     def _interrupted(self) -> None:
         self.display.pause()
-        answer = self._ask() if self.is_terminal else Answer.cancel
+        answer = ask(self.id, self.interrupts) if self.is_terminal else Answer.cancel
         if answer is Answer.detach:
             raise Detached(self.id)
         if answer is Answer.cancel:
@@ -152,17 +152,18 @@ class Watch:
             if not self.is_terminal:
                 raise Detached(self.id) from error
 
-    def _ask(self) -> Answer:
-        """What the person wants; a second interrupt means to leave."""
-        prompt = f"\n{self.id}: [c]ancel it, [d]etach and let it go on, or [g]o on watching? "
-        answers = {"c": Answer.cancel, "d": Answer.detach, "g": Answer.go_on}
-        try:
-            with self.interrupts.heard():
-                while (said := input(prompt).strip().lower()[:1]) not in answers:
-                    pass
-        except (KeyboardInterrupt, EOFError):
-            return Answer.detach
-        return answers[said]
+
+def ask(what: str, interrupts: Interrupts) -> Answer:
+    """What the person wants; a second interrupt means to leave."""
+    prompt = f"\n{what}: [c]ancel, [d]etach and let it go on, or [g]o on watching? "
+    answers = {"c": Answer.cancel, "d": Answer.detach, "g": Answer.go_on}
+    try:
+        with interrupts.heard():
+            while (said := input(prompt).strip().lower()[:1]) not in answers:
+                pass
+    except (KeyboardInterrupt, EOFError):
+        return Answer.detach
+    return answers[said]
 
 
 def raise_outcome(migration: Migration, *, is_touched: bool) -> None:
@@ -178,11 +179,14 @@ def raise_outcome(migration: Migration, *, is_touched: bool) -> None:
     raise Failed(why) if is_touched and isinstance(error, Refused) else error
 
 
-def display(*, json: bool) -> tuple[Display, bool]:
-    """Where events go, and whether that is a terminal; with `--json` standard output is the result's alone."""
+def display(*, json: bool, names: Mapping[str, str] | None = None) -> tuple[Display, bool]:
+    """Where events go, and whether that is a terminal; with `--json` standard output is the result's alone.
+
+    `names` are the VMs of several migrations.
+    """
     stream = sys.stderr if json else sys.stdout
     if stream.isatty():
         from godwit.cli.bar import Bar
 
-        return Bar(stream), True
+        return Bar(stream, names), True
     return Lines(stream), sys.stdin.isatty() and sys.stderr.isatty()
