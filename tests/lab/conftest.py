@@ -12,6 +12,7 @@ import pytest
 from godwit.core.errors import GodwitError
 from godwit.core.model import VmState
 from godwit.lab.scenario import Scenario
+from godwit.lab.settings import Settings
 
 FAILED = pytest.StashKey[bool]()
 
@@ -19,14 +20,15 @@ FAILED = pytest.StashKey[bool]()
 class OneLab:
     """Two hosts and a VM `web` whose services answer; made when somebody wants it."""
 
-    def __init__(self) -> None:
+    def __init__(self, settings: Settings | None = None) -> None:
+        self._settings = settings
         self._stack = ExitStack()
         self._scenario: Scenario | None = None
 
     def get(self) -> Scenario:
         if self._scenario is None:
             directory = self._stack.enter_context(tempfile.TemporaryDirectory(prefix="gw"))
-            scenario = self._stack.enter_context(Scenario(Path(directory)))
+            scenario = self._stack.enter_context(Scenario(Path(directory), self._settings))
             scenario.create_vm("web", "host-a")
             scenario.wait_ready("web")
             self._scenario = scenario
@@ -38,8 +40,9 @@ class OneLab:
 
 
 @pytest.fixture(scope="module")
-def one_lab() -> Iterator[OneLab]:
-    lab = OneLab()
+def one_lab(request: pytest.FixtureRequest) -> Iterator[OneLab]:
+    """With the module's SETTINGS, if it has any."""
+    lab = OneLab(getattr(request.module, "SETTINGS", None))
     yield lab
     lab.end()
 

@@ -6,7 +6,6 @@ import logging
 import os
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import suppress
 from importlib.metadata import version
 
 from godwit.agent import looking
@@ -16,7 +15,7 @@ from godwit.agent.datastores import Datastores
 from godwit.agent.disks import Disks
 from godwit.agent.incoming import Incoming
 from godwit.agent.outgoing import Outgoing
-from godwit.agent.relaying import Relay
+from godwit.agent.relays import Relays
 from godwit.agent.room import Room
 from godwit.agent.testifying import from_journal, resolve, testify
 from godwit.agent.vms import Vms
@@ -26,6 +25,7 @@ from godwit.contract.host import (
     Go,
     GoAnswer,
     HandedOver,
+    Heard,
     IncomingReady,
     Meet,
     Met,
@@ -45,14 +45,13 @@ from godwit.contract.host import (
 )
 from godwit.contract.looks import ExchangeFrames, FilesLook, LookAtFiles, SegmentsLook
 from godwit.core.config import AgentConfig
-from godwit.core.errors import GodwitError, Refused, Unresolved
+from godwit.core.errors import Refused, Unresolved
 from godwit.core.looked import VmLook
 from godwit.core.migration import Event
 from godwit.core.model import Disk, HostFacts, QemuFacts, VmStatus
 from godwit.core.ownership import Ownership
 from godwit.core.verdict import Statement
 from godwit.host import facts as host_facts
-from godwit.network import tunnel
 from godwit.storage import uefi
 
 log = logging.getLogger("godwit.agent")
@@ -76,7 +75,7 @@ class Agent:
         self._outgoing: dict[str, Outgoing] = {}
         self._incoming: dict[str, Incoming] = {}
         self._moving: dict[str, Order] = {}
-        self._relays: dict[str, Relay] = {}
+        self._relays = Relays(config, peers)
 
     @property
     def memory_mib(self) -> int:
@@ -90,25 +89,20 @@ class Agent:
     async def adopt(self) -> None:
         """VMs that outlived an earlier agent are ours again, and what was begun with them goes on."""
         await self._vms.adopt_all()
-        await self._drop_old_relays()
+        await self._relays.find_again(self._vms.all())
         for vm in self._vms.all():
+            if came := vm.passport.relayed:
+                incoming = self._incoming[vm.name] = Incoming(self._vms, vm, came)
+                await incoming.go_on()
             if request := vm.passport.incoming:
                 self._moving[vm.name] = request.order()
                 incoming = self._incoming[vm.name] = Incoming(self._vms, vm, request)
                 await incoming.listen()
             if away := vm.passport.outgoing:
                 self._moving[vm.name] = away.order()
-                with suppress(GodwitError):  # a dead QEMU has no taps to relay from
-                    await self._relay(away)
+                await self._relays.prepare_again(vm, away)
                 outgoing = self._outgoing[vm.name] = self._outgoing_for(away)
                 await outgoing.resume()
-
-    async def _drop_old_relays(self) -> None:
-        """A source's relay ends with its agent; a destination's end stays for as long as its VM is on its way."""
-        coming = [vm.passport for vm in self._vms.all() if vm.passport.incoming]
-        kept = {tunnel.inbound_name(plug.tap) for passport in coming for plug in passport.plugs}
-        if dropped := await tunnel.close_all_but(kept):
-            log.warning("relays of an earlier agent were removed: %s", ", ".join(dropped))
 
     def _outgoing_for(self, request: PrepareOutgoing) -> Outgoing:
         peer = self._peers(request.destination, request.peer_address)
@@ -119,9 +113,8 @@ class Agent:
         for outgoing in self._outgoing.values():
             await outgoing.close()
         for incoming in self._incoming.values():
-            await incoming.close()
-        for relay in self._relays.values():
-            await relay.end(anyway=True)
+            await incoming.leave()
+        await self._relays.leave()
         await self._vms.close()
 
     async def facts(self, request: Nothing, /) -> HostFacts:
@@ -207,8 +200,8 @@ class Agent:
 
     async def release(self, request: Order, /) -> Nothing:
         """What `reserve` kept is free again, and a relay of a VM that stayed is gone."""
-        if self._forget(request) and (relay := self._relays.get(request.vm)) and relay.order == request.order():
-            await relay.end(anyway=True)
+        if self._forget(request):
+            await self._relays.end(request, anyway=True)
         await self._bury(request)
         return Nothing()
 
@@ -233,7 +226,8 @@ class Agent:
             await self._end_old_relay(request.vm)
             outgoing = self._outgoing[request.vm] = self._outgoing_for(request)
             self._vms.note(request.vm, outgoing=request)
-            await self._relay(request)
+            notes = await self._relays.prepare(self._vms.get(request.vm), request)
+            return (await outgoing.prepare()).model_copy(update={"notes": notes})
         return await outgoing.prepare()
 
     def copy(self, request: Order, /) -> AsyncIterator[Event]:
@@ -243,8 +237,7 @@ class Agent:
     async def hand_over(self, request: Order, /) -> HandedOver:
         """The VM runs at the destination."""
         handed = await self._outgoing_of(request).hand_over()
-        if relay := self._relays.get(request.vm):
-            await relay.settle()
+        await self._relays.settle(request.vm)
         return handed
 
     async def abort_outgoing(self, request: Order, /) -> Nothing:
@@ -263,8 +256,7 @@ class Agent:
             raise Unresolved(f"{self._config.host} has not given {request.vm} away ({owner.state}): nothing was ended")
         if outgoing := self._outgoing.pop(request.vm, None):
             await outgoing.close()
-            if relay := self._relays.get(request.vm):
-                await relay.settle()
+            await self._relays.settle(request.vm)
             await self._vms.stop(StopVm(name=request.vm, grace_s=0))
         self._forget(request)
         return Nothing()
@@ -274,8 +266,8 @@ class Agent:
         self._forget(request)
         if incoming := self._incoming_of(request):
             settled = await incoming.settle()
-            if self._vms.has(request.vm):
-                self._vms.note(request.vm, incoming=None)
+            if self._vms.has(request.vm) and self._vms.get(request.vm).passport.incoming:
+                self._vms.note(request.vm, incoming=None, relayed=incoming.request)
             return settled
         if self._vms.owner(request.vm).state_for(request) in {Ownership.running, Ownership.died}:
             return Settled(settled=True)
@@ -283,19 +275,24 @@ class Agent:
 
     async def relayed(self, request: Order, /) -> Relayed:
         """What the relay did so far."""
-        relay = self._relays.get(request.vm)
-        return await relay.look() if relay and relay.order == request.order() else Relayed(removed_at_unix_ms=0.0)
+        return await self._relays.look(request)
+
+    async def heard(self, request: Order, /) -> Heard:
+        """What came for the VM so far."""
+        incoming = self._incoming_of(request)
+        return await incoming.heard() if incoming and self._vms.has(request.vm) else Heard(moved_on=True)
 
     async def relay_ended(self, request: Order, /) -> Nothing:
         """Our end of the relay is gone."""
         if incoming := self._incoming_of(request):
             await incoming.relay_ended()
+            if self._vms.has(request.vm):
+                self._vms.note(request.vm, relayed=None)
         return Nothing()
 
     async def end_relay(self, request: Order, /) -> Nothing:
         """The VM moves on: a relay to its last place ends, if that was seen."""
-        if (relay := self._relays.get(request.vm)) and relay.order == request.order():
-            await relay.end(anyway=False)
+        await self._relays.end(request, anyway=False)
         return Nothing()
 
     async def testify(self, request: Order, /) -> Statement:
@@ -323,26 +320,10 @@ class Agent:
         """What waits here is ended."""
         return await self.abort_incoming(request)
 
-    async def _relay(self, request: PrepareOutgoing) -> None:
-        """The relay of a VM that is about to go is ready."""
-        if old := self._relays.get(request.vm):
-            await old.end(anyway=True)  # of an earlier migration; it would keep QEMU's second monitor
-        config = self._config
-        relay = self._relays[request.vm] = Relay(
-            self._vms.get(request.vm),
-            request,
-            self._peers(request.destination, request.peer_address),
-            host=config.host,
-            address=config.migration_address,
-        )
-        await relay.prepare()
-
     async def _end_old_relay(self, vm: str) -> None:
-        """Whoever relays to us is told that the VM goes on; what was seen needs no relay any more."""
+        """Whoever relays to us is told that the VM goes on; what was learned needs no relay any more."""
         if incoming := self._incoming.get(vm):
-            came = incoming.request
-            with suppress(GodwitError):
-                await self._peers(came.source, came.source_peer_address).end_relay(came.order())
+            await self._relays.end_before(incoming.request)
             await incoming.stop_announcing()
 
     async def _bury(self, order: Order) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from contextlib import suppress
-from itertools import chain, repeat
+from itertools import chain
 
 from godwit.agent.local import LocalVm, Plug
 from godwit.core.errors import GodwitError
@@ -32,11 +32,20 @@ class Announcer:
         self._task: asyncio.Task[None] | None = None
         self.made: list[Announcement] = []
         """`at_ms` is relative to RESUME."""
+        self.left_by: dict[str, None] = {}
+        """The interfaces by which they left, in order."""
         self.begun = asyncio.Event()
 
     def begin(self, resumed_at: float) -> None:
         """Announcing goes on by itself; `resumed_at` is the loop's time of RESUME."""
-        self._task = asyncio.create_task(self._announce(resumed_at), name=f"announce {self._vm.name}")
+        self._start(resumed_at, AT_MS)
+
+    def go_on(self) -> None:
+        """After the agent's own restart: the network may not have learned yet."""
+        self._start(asyncio.get_running_loop().time(), AT_MS[:1])
+
+    def _start(self, resumed_at: float, first: tuple[int, ...]) -> None:
+        self._task = asyncio.create_task(self._announce(resumed_at, first), name=f"announce {self._vm.name}")
 
     async def end(self) -> None:
         """Nothing more is said."""
@@ -44,26 +53,22 @@ class Announcer:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
 
-    async def _announce(self, resumed_at: float) -> None:
+    async def _announce(self, resumed_at: float, first: tuple[int, ...]) -> None:
         loop = asyncio.get_running_loop()
-        previous = 0
-        for gap in chain((b - a for a, b in zip((0, *AT_MS), AT_MS, strict=False)), repeat(EVERY_MS)):
-            previous += gap
-            await asyncio.sleep(max(0.0, resumed_at + previous / 1000 - loop.time()))
+        for at_ms in chain(first, range(first[-1] + EVERY_MS, LONGEST_MS + EVERY_MS, EVERY_MS)):
+            await asyncio.sleep(max(0.0, resumed_at + at_ms / 1000 - loop.time()))
             try:
                 await self._round(resumed_at, first=not self.begun.is_set())
             except GodwitError as error:
                 log.warning("could not announce %s: %s", self._vm.name, error)
             self.begun.set()
-            if previous >= LONGEST_MS:
-                return
 
     async def _round(self, resumed_at: float, *, first: bool) -> None:
         at_ms = (asyncio.get_running_loop().time() - resumed_at) * 1000
         for plug, nic in zip(self._vm.passport.plugs, self._vm.passport.spec.nics, strict=True):
             kinds = _frames(plug, nic)
             with suppress(GodwitError):
-                await announce.send(plug.tap, list(kinds.values()))
+                self.left_by |= dict.fromkeys(await announce.send(plug.tap, list(kinds.values())))
                 self.made += [Announcement(kind=kind, at_ms=at_ms) for kind in kinds]
         if first:
             await memory.announce(self._vm.machine.monitor, rounds=ROUNDS)

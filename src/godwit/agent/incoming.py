@@ -10,9 +10,10 @@ import time
 
 from godwit.agent.announcing import Announcer
 from godwit.agent.course import LOADED, Course, Side
+from godwit.agent.hearing import Hearing
 from godwit.agent.local import AT_HOME, LocalVm
 from godwit.agent.vms import Vms
-from godwit.contract.host import Go, GoAnswer, PrepareIncoming, Settled
+from godwit.contract.host import Go, GoAnswer, Heard, PrepareIncoming, Settled
 from godwit.core.errors import Broken, Failed, GodwitError, Unreachable, Unresolved
 from godwit.core.model import VmState
 from godwit.core.ownership import Act, Cue, Ownership, Stream
@@ -48,6 +49,7 @@ class Incoming:
         self._timeline: list[TimelineEntry] = []
         self._unmute: tuple[Prepared, ...] = ()
         self._announcer = Announcer(vm)
+        self._hearing = Hearing(vm.passport.plugs)
         self._answer: asyncio.Future[GoAnswer] = asyncio.get_running_loop().create_future()
         self.course = Course(vm, self.order, self._side())
 
@@ -100,7 +102,7 @@ class Incoming:
         """The first announcements are out, and nothing of the hand-over listens any more."""
         await self._announcer.begun.wait()
         await self.close()
-        return Settled(announcements=tuple(self._announcer.made))
+        return Settled(announcements=tuple(self._announcer.made), left_by=tuple(self._announcer.left_by))
 
     async def stop_announcing(self) -> None:
         """The VM is about to go on."""
@@ -111,7 +113,23 @@ class Incoming:
         await self._announcer.end()
         await self._close_tunnels()
 
+    async def go_on(self) -> None:
+        """After the agent's own restart, of a VM that runs here: its relay stands, and it is announced further."""
+        await self._hearing.listen()
+        self._announcer.go_on()
+
+    async def heard(self) -> Heard:
+        """What came for the VM so far, by the relay and by the uplinks."""
+        return await self._hearing.look()
+
+    async def leave(self) -> None:
+        """The agent ends."""
+        await self._announcer.end()
+        self._hearing.close()
+        await self.close()
+
     async def _close_tunnels(self) -> None:
+        self._hearing.close()
         for plug in self.vm.passport.plugs:
             await tunnel.close(inbound_name(plug.tap))
 
@@ -128,6 +146,7 @@ class Incoming:
     async def listen(self) -> None:
         """QEMU's events are heard and the network can be given to it; what happened before has been looked at."""
         if not self.vm.machine.gone.is_set():
+            await self._hearing.listen()
             plugs = self.vm.passport.plugs
             self._unmute = tuple([await port.prepare_unmute(plug.tap, plug.mac) for plug in plugs])
         following = asyncio.create_task(self._follow(), name=f"incoming {self.order.vm}")

@@ -36,6 +36,8 @@ class Passport(Value):
     plugs: tuple[Plug, ...] = ()
     incoming: PrepareIncoming | None = None
     """The order by which it came, or is to come."""
+    relayed: PrepareIncoming | None = None
+    """The order by which it came, while its old host may still relay its frames."""
     uri: str = ""
     """Where its QEMU listens for memory."""
     outgoing: PrepareOutgoing | None = None
@@ -63,6 +65,11 @@ class Place:
     def passport(self) -> Path:
         """What the VM is."""
         return self.state_dir / "vm.json"
+
+    @property
+    def relay(self) -> Path:
+        """What the last relay of its frames was, or is."""
+        return self.state_dir / "relay.json"
 
     def write_passport(self, passport: Passport) -> None:
         """The passport is there, whole; `Failed`, and the old one stays, on a full disk."""

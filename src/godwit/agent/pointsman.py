@@ -7,12 +7,13 @@ import json
 import selectors
 import socket
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from godwit.core.errors import Failed, GodwitError
-from godwit.network.relay import Turned, Turnout
+from godwit.network.relay import Turnout
 
 _CONNECT_S = 5.0
 _CHUNK_BYTES = 65536
@@ -23,18 +24,20 @@ class Pointsman(threading.Thread):
     RESUME (a source that resumed) back.
     """
 
-    def __init__(self, monitor: Path, turnouts: list[Turnout], told: Callable[[list[Turned]], None]) -> None:
+    def __init__(self, monitor: Path, turnouts: list[Turnout], told: Callable[[], None]) -> None:
         super().__init__(name="pointsman", daemon=True)
         self._turnouts = turnouts
         self._told = told
         self._loop = asyncio.get_running_loop()
-        self._qmp = _connected(monitor)
+        self._qmp, self._is_late = _connected(monitor)
         self._buffer = b""
         self._wake, self._woken = socket.socketpair()
         self.error: GodwitError | None = None
 
     def run(self) -> None:
-        """Until `end`, or QEMU's end."""
+        """Until `end`, or QEMU's end; a VM that stands still already, because we come late, is turned at once."""
+        if self._is_late:
+            self._carry_out(lambda: self._turn(time.time() * 1000))
         with selectors.DefaultSelector() as selector:
             selector.register(self._qmp, selectors.EVENT_READ, self._hear)
             selector.register(self._woken, selectors.EVENT_READ, None)
@@ -64,34 +67,51 @@ class Pointsman(threading.Thread):
         return bool(data)
 
     def _heed(self, message: dict[str, Any]) -> None:
+        if message.get("event") == "STOP":
+            stamp = message["timestamp"]
+            self._carry_out(lambda: self._turn(stamp["seconds"] * 1000 + stamp["microseconds"] / 1000))
+        elif message.get("event") == "RESUME":
+            self._carry_out(self._turn_back)
+
+    def _turn(self, stopped_at_ms: float) -> None:
+        for each in self._turnouts:
+            each.set_aside()
+        for each in self._turnouts:
+            each.turn(stopped_at_ms)
+        self._loop.call_soon_threadsafe(self._told)
+
+    def _turn_back(self) -> None:
+        for each in self._turnouts:
+            each.turn_back()
+
+    def _carry_out(self, do: Callable[[], None]) -> None:
         try:
-            if message.get("event") == "STOP":
-                stamp = message["timestamp"]
-                stopped_at_ms = stamp["seconds"] * 1000 + stamp["microseconds"] / 1000
-                for each in self._turnouts:
-                    each.set_aside()
-                turned = [each.turn(stopped_at_ms) for each in self._turnouts]
-                self._loop.call_soon_threadsafe(self._told, turned)
-            elif message.get("event") == "RESUME":
-                for each in self._turnouts:
-                    each.turn_back()
+            do()
         except GodwitError as error:
             self.error = error
 
 
-def _connected(monitor: Path) -> socket.socket:
-    """Greeted and negotiated; blocks for as long as QEMU's main loop takes, a millisecond."""
+def _connected(monitor: Path) -> tuple[socket.socket, bool]:
+    """Greeted and negotiated, and whether the VM stands still; blocks for as long as QEMU's main loop takes, 1 ms."""
     connection = socket.socket(socket.AF_UNIX)
     connection.settimeout(_CONNECT_S)
     try:
         connection.connect(str(monitor))
         lines = connection.makefile("rwb", buffering=0)
         lines.readline()
-        lines.write(b'{"execute":"qmp_capabilities"}\n')
-        while b'"return"' not in lines.readline():
-            pass
-    except OSError as error:
+        _asked(lines, "qmp_capabilities")
+        status = _asked(lines, "query-status")
+    except (OSError, ValueError) as error:
         connection.close()
         raise Failed(f"QEMU's second monitor at {monitor} does not answer ({error}): who else uses it?") from error
     connection.settimeout(None)
-    return connection
+    return connection, not status["running"]
+
+
+def _asked(lines: Any, command: str) -> dict[str, Any]:
+    """What QEMU returns; events before that tell nothing that its status does not."""
+    lines.write(json.dumps({"execute": command}).encode() + b"\n")
+    while "return" not in (answer := json.loads(lines.readline())):
+        pass
+    returned: dict[str, Any] = answer["return"]
+    return returned

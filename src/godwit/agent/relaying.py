@@ -1,4 +1,4 @@
-"""The source's relay of a VM that goes: ready before, turned at STOP, kept until its new place was witnessed."""
+"""The source's relay of a VM that goes: ready before, turned at STOP, left standing once the VM runs elsewhere."""
 
 from __future__ import annotations
 
@@ -6,157 +6,209 @@ import asyncio
 import json
 import logging
 import time
-from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
 
 from godwit.agent.local import LocalVm, Plug
 from godwit.agent.pointsman import Pointsman
-from godwit.contract.host import Peer, PrepareOutgoing, Relayed, Sighted
-from godwit.core.errors import GodwitError
-from godwit.network import tunnel
+from godwit.agent.standing import RelayRecord, Standing
+from godwit.contract.host import Peer, Relayed, Sighted
+from godwit.core.errors import Refused
+from godwit.core.report import RelayEnd
+from godwit.network import port, probing, tunnel
 from godwit.network.relay import Track, Turned, Turnout
-from godwit.network.ring import TapHandle
+from godwit.network.ring import VNET_NOTHING, Frame, Injector, TapHandle
 from godwit.network.witness import Sighting, Witness, uplinks
 
 log = logging.getLogger("godwit.agent")
 
-QUIET_S = 5.0
-"""A tunnel by which nothing went for this long is no longer needed, once the new place was seen."""
-LONGEST_S = 300.0
-"""The usual ageing time of a switch's table (IEEE 802.1D): then the last stale entry is gone too."""
-LOOK_S = 1.0
+PROOF_S = 2.0
+"""How long the tunnel may take to carry one probe."""
+PROOF_AGAIN_S = 0.05
+
+
+@dataclass(frozen=True)
+class Home:
+    """Where a relay works."""
+
+    host: str
+    address: str
+    """On the migration network."""
+    file: Path
+    """For its record."""
 
 
 class Relay:
-    """All network cards of one VM that goes."""
+    """All network cards of one VM that goes, or went."""
 
-    def __init__(self, vm: LocalVm, request: PrepareOutgoing, peer: Peer, *, host: str, address: str) -> None:
-        self.order = request.order()
-        self._vm = vm
-        self._request = request
+    def __init__(self, record: RelayRecord, peer: Peer, home: Home) -> None:
+        self.order = record.request.order()
+        self.notes: tuple[str, ...] = ()
+        self._record = record
         self._peer = peer
-        self._host = host
-        self._address = address
+        self._home = home
         self._turnouts: list[Turnout] = []
         self._witnesses: list[Witness] = []
         self._pointsman: Pointsman | None = None
-        self._turned: list[Turned] = []
         self._sighted: dict[str, Sighted] = {}
-        self._relayed = 0
-        self._removed_at_ms: float | None = None
-        self._watch: asyncio.Task[None] | None = None
+        self._standing: Standing | None = None
 
-    async def prepare(self) -> None:
-        """The points can be thrown. On failure nothing of it is left."""
-        if self._pointsman or not self._vm.passport.plugs:
+    @classmethod
+    async def found_again(cls, record: RelayRecord, peer: Peer, home: Home) -> Relay:
+        """One that an earlier agent left, standing or ended."""
+        if record.relayed.ended is None and not all(tunnel.exists(each) for each in record.interfaces):
+            gone = record.relayed.model_copy(update={"ended": RelayEnd.unwitnessed})  # with its host's last boot
+            record = record.model_copy(update={"relayed": gone})
+        relay = cls(record, peer, home)
+        if record.begun_at_s:
+            relay._standing = Standing(record, peer, host=home.host, file=home.file)
+            if record.relayed.ended is None:
+                await relay._standing.begin()
+        return relay
+
+    async def prepare(self, vm: LocalVm) -> None:
+        """The points can be thrown, and the way is open; `Refused` if it is not. On failure nothing of it is left."""
+        if self._pointsman or not self._record.plugs:
             return
         try:
-            fds = json.loads((self._vm.machine.run_dir / "launch.json").read_text())["tap_fds"]
-            for index, plug in enumerate(self._vm.passport.plugs):
-                self._turnouts.append(await self._turnout(index, plug, fds[index]))
+            fds = json.loads((vm.machine.run_dir / "launch.json").read_text())["tap_fds"]
+            for index, plug in enumerate(self._record.plugs):
+                self._turnouts.append(await self._turnout(index, plug, TapHandle.of(vm.machine.qemu_pid, fds[index])))
                 self._witnesses.append(Witness(plug.mac, await uplinks(plug.bridge), self._on_sight))
-            self._pointsman = Pointsman(self._vm.machine.run_dir / "events.sock", self._turnouts, self._on_turn)
+            if not self.is_turned:
+                await self._prove()
+            self._pointsman = Pointsman(vm.machine.run_dir / "events.sock", self._turnouts, self._on_turn)
             self._pointsman.start()
         except BaseException:
-            await self.remove()
+            await self._remove()
             raise
+
+    @property
+    def is_turned(self) -> bool:
+        """The VM's frames go to the destination."""
+        return any(each.turned for each in self._turnouts)
 
     async def settle(self) -> None:
         """The VM runs at the destination: broadcasts are its bridge's affair, and the new place is waited for."""
-        if self._watch:
+        if self._standing:
             return
         for turnout in self._turnouts:
             turnout.hush()
-        self._dismiss()
+        begun = {"begun_at_s": time.time(), "relayed": self._counted()}
+        self._record = self._record.model_copy(update=begun)
+        self._standing = Standing(self._record, self._peer, host=self._home.host, file=self._home.file)
         if self._turnouts:
-            self._watch = asyncio.create_task(self._until_learned(), name=f"relay of {self.order.vm}")
+            await self._standing.begin()
+            self._standing.note(self._sighted.values())
+            await self._let_go()
         else:
-            self._removed_at_ms = time.time() * 1000
+            await self._standing.end(anyway=True)
 
     async def end(self, *, anyway: bool) -> bool:
-        """The relay is gone if its VM's new place was seen, or anyway; whether it is."""
-        if self._removed_at_ms is None and (anyway or self._sighted):
-            if self._watch and self._watch is not asyncio.current_task():
-                self._watch.cancel()
-            await self.remove()
-            if not anyway:
-                await self._tell_destination()
-        return self._removed_at_ms is not None
+        """The relay is gone if its VM's new place was learned, or anyway; whether it is."""
+        if self._standing:
+            return await self._standing.end(anyway=anyway)
+        if anyway:
+            await self._remove()
+        return anyway
 
-    async def remove(self) -> None:
-        """Nothing of it is left on this host; removing twice is harmless."""
-        self._dismiss()
-        witnesses, self._witnesses = self._witnesses, []
-        turnouts, self._turnouts = self._turnouts, []
-        for witness in witnesses:
-            witness.close()
-        for turnout in turnouts:
-            with suppress(GodwitError):
-                self._relayed += (await tunnel.look(turnout.track.tunnel)).sent
-            await asyncio.to_thread(turnout.close)
-            await tunnel.close_source_end(turnout.track.tap)
-        self._removed_at_ms = self._removed_at_ms or time.time() * 1000
+    async def leave(self) -> None:
+        """The agent ends: what the VM's frames go through stands on, what they do not is gone."""
+        if self._standing:
+            await self._standing.leave()
+        elif self.is_turned:
+            await self._let_go()
+        else:
+            await self._remove()
 
     async def look(self) -> Relayed:
         """What it did so far."""
-        sent = self._relayed
-        for turnout in self._turnouts:
-            sent += (await tunnel.look(turnout.track.tunnel)).sent
-        drained = sum(each.frames_drained for each in self._turned)
-        replayed = sum(each.frames_replayed for each in self._turned)
-        return Relayed(
-            frames_replayed=replayed,
-            frames_drained=drained,
-            frames_relayed=max(0, sent - drained - replayed),
-            sighted=tuple(self._sighted.values()),
-            removed_at_unix_ms=self._removed_at_ms,
-        )
+        return await self._standing.look() if self._standing else self._counted()
 
-    async def _turnout(self, index: int, plug: Plug, fd: int) -> Turnout:
+    def _counted(self) -> Relayed:
+        turned = [each.turned for each in self._turnouts if each.turned]
+        counts = {
+            f"frames_{name}": sum(getattr(each, f"frames_{name}") for each in turned)
+            for name in ("replayed", "drained", "held", "late")
+        }
+        ended = {} if self._record.plugs else {"ended": RelayEnd.learned, "removed_at_unix_ms": time.time() * 1000}
+        return self._record.relayed.model_copy(update=(counts if any(counts.values()) else {}) | ended)
+
+    async def _turnout(self, index: int, plug: Plug, handle: TapHandle) -> Turnout:
+        """Ready; or as an earlier agent left it, if the VM's frames go through it already."""
         inbound = tunnel.inbound_name(plug.tap)
-        await tunnel.open_source_end(
+        is_turned = await port.is_relayed(tunnel.port_name(plug.tap), plug.mac)
+        if not is_turned:
+            await self._open(index, plug)
+        track = Track(plug.tap, plug.bridge, tunnel.port_name(plug.tap), tunnel.tunnel_name(plug.tap))
+        earlier = inbound if tunnel.exists(inbound) else None
+        turnout = await asyncio.to_thread(Turnout, track, plug.mac, handle, inbound=earlier)
+        turnout.turned = Turned(time.time() * 1000) if is_turned else None
+        return turnout
+
+    async def _open(self, index: int, plug: Plug) -> None:
+        is_whole = await tunnel.open_source_end(
             plug.tap,
             bridge=plug.bridge,
             vni=tunnel.tunnel_id(self.order.migration, index),
-            local=self._address,
-            remote=self._request.destination_address,
+            local=self._home.address,
+            remote=self._record.request.destination_address,
         )
-        track = Track(plug.tap, plug.bridge, tunnel.port_name(plug.tap), tunnel.tunnel_name(plug.tap))
-        handle = TapHandle.of(self._vm.machine.qemu_pid, fd)
-        earlier = inbound if tunnel.exists(inbound) else None
-        return await asyncio.to_thread(Turnout, track, plug.mac, handle, inbound=earlier)
+        if not is_whole:
+            self.notes = (
+                f"the migration network of {self._home.host} is too narrow for relayed frames, which are cut in two "
+                f"there: an MTU {tunnel.OVERHEAD_BYTES} bytes larger than the VM's network's spares that",
+            )
 
-    def _dismiss(self) -> None:
+    async def _prove(self) -> None:
+        """The longest frames get through the tunnels; `Refused` if they do not."""
+        for _ in range(int(PROOF_S / PROOF_AGAIN_S)):
+            for turnout in self._turnouts:
+                await asyncio.to_thread(_probe, turnout)
+            if all((await self._peer.heard(self.order)).relayed):
+                return
+            await asyncio.sleep(PROOF_AGAIN_S)
+        raise Refused(
+            f"relayed frames do not get from {self._home.host} to {self._record.request.destination} through the "
+            f"migration network: let UDP port {tunnel.UDP_PORT} pass between {self._home.address} and "
+            f"{self._record.request.destination_address}, fragments too",
+            "relay-blocked",
+        )
+
+    async def _remove(self) -> None:
+        """Nothing of it is left on this host; removing twice is harmless."""
+        await self._let_go()
+        for tap in self._record.taps:
+            await tunnel.close_source_end(tap)
+
+    async def _let_go(self) -> None:
+        """No thread, socket or descriptor is ours any more."""
         if self._pointsman:
             self._pointsman.end()
             if self._pointsman.error:
                 log.error("the relay of %s failed: %s", self.order.vm, self._pointsman.error)
             self._pointsman = None
+        witnesses, self._witnesses = self._witnesses, []
+        turnouts, self._turnouts = self._turnouts, []
+        for witness in witnesses:
+            witness.close()
+        for turnout in turnouts:
+            await asyncio.to_thread(turnout.close)
 
-    def _on_turn(self, turned: list[Turned]) -> None:
-        self._turned = turned
+    def _on_turn(self) -> None:
+        """What an agent that comes after us must know."""
+        self._record = self._record.model_copy(update={"relayed": self._counted()})
+        self._record.keep(self._home.file)
 
     def _on_sight(self, sighting: Sighting) -> None:
-        if self._turned and sighting.kind not in self._sighted:
-            sighted = Sighted(kind=sighting.kind, by=self._host, at_unix_ms=sighting.at_ms)
+        if self.is_turned and sighting.kind not in self._sighted:
+            sighted = Sighted(kind=sighting.kind, by=self._home.host, at_unix_ms=sighting.at_ms)
             self._sighted[sighting.kind] = sighted
 
-    async def _until_learned(self) -> None:
-        """Until the new place was seen and the tunnel has been quiet, or every table must have aged."""
-        started = quiet_since = asyncio.get_running_loop().time()
-        sent = -1
-        while True:
-            await asyncio.sleep(LOOK_S)
-            now = asyncio.get_running_loop().time()
-            total = sum([(await tunnel.look(each.track.tunnel)).sent for each in self._turnouts])
-            sent, quiet_since = (total, quiet_since) if total == sent else (total, now)
-            if (self._sighted and now - quiet_since >= QUIET_S) or now - started >= LONGEST_S:
-                break
-        if not self._sighted:
-            log.warning("%s never saw the new place of %s: a switch may be stale", self._host, self.order.vm)
-        await self.remove()
-        await self._tell_destination()
 
-    async def _tell_destination(self) -> None:
-        """Its end of the tunnels has no use any more."""
-        with suppress(GodwitError):
-            await self._peer.relay_ended(self.order)
+def _probe(turnout: Turnout) -> None:
+    """As long as the VM's longest, and from the VM itself, so that the other end keeps it out of the tap."""
+    size = port.mtu_of(turnout.track.port) + probing.ETHERNET_BYTES
+    injector = Injector(turnout.track.tunnel)
+    injector.send([Frame(VNET_NOTHING, probing.frame(turnout.mac, turnout.mac, size))])
+    injector.close()

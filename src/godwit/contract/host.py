@@ -31,7 +31,7 @@ from godwit.core.looked import VmLook
 from godwit.core.migration import Event
 from godwit.core.model import Disk, Fact, HostFacts, Name, Pinned, Value, VmSpec, VmStatus
 from godwit.core.ownership import Cue
-from godwit.core.report import Announcement, PassReport, TimelineEntry
+from godwit.core.report import Announcement, PassReport, RelayEnd, TimelineEntry
 from godwit.core.verdict import Statement
 
 
@@ -122,6 +122,8 @@ class OutgoingReady(Fact):
     """Destination's clock minus the source's."""
     clock_error_ms: float
     """Half of the best round trip: the offset is right within this."""
+    notes: tuple[str, ...] = ()
+    """What a person should know, though the VM can go."""
 
 
 class HandedOver(Fact):
@@ -153,10 +155,16 @@ class Relayed(Fact):
 
     frames_replayed: int = 0
     frames_drained: int = 0
+    frames_held: int = 0
+    frames_late: int = 0
     frames_relayed: int = 0
     sighted: tuple[Sighted, ...] = ()
     """The first of each kind."""
+    learned_at_unix_ms: float | None = None
+    """What this host sends to the VM by its uplinks arrives at the new place."""
     removed_at_unix_ms: float | None = None
+    ended: RelayEnd | None = None
+    """None: it stands."""
 
 
 class Settled(Fact):
@@ -164,6 +172,8 @@ class Settled(Fact):
 
     announcements: tuple[Announcement, ...] = ()
     """`at_ms` here is relative to RESUME."""
+    left_by: tuple[str, ...] = ()
+    """The interfaces by which they left the destination."""
     relayed: Relayed = Relayed()
     """What the source's relay did, once it was asked."""
     settled: bool = False
@@ -306,6 +316,17 @@ class Met(Fact):
     ready: bool
 
 
+class Heard(Fact):
+    """What came to a destination of one migration so far, for each network card."""
+
+    relayed: tuple[int, ...] = ()
+    """Frames out of the tunnel."""
+    probes: tuple[int, ...] = ()
+    """Probes to the VM that came in by an uplink."""
+    moved_on: bool = False
+    """The VM is not there any more."""
+
+
 class Go(Order):
     """The token: the destination may run the VM once it has loaded it."""
 
@@ -340,6 +361,10 @@ class Peer(Protocol):
 
     async def abort(self, request: Order, /) -> Nothing:
         """The source runs the VM: what waits here is ended. `Unresolved` if it was told to run."""
+        ...
+
+    async def heard(self, request: Order, /) -> Heard:
+        """What came to the destination so far. Changes nothing."""
         ...
 
     async def relay_ended(self, request: Order, /) -> Nothing:

@@ -7,6 +7,7 @@ lies in the hand-over (negative: before), `total_ms` to the start of the migrati
 from __future__ import annotations
 
 from datetime import datetime
+from enum import StrEnum
 from typing import Literal
 
 from godwit.core.finding import Finding
@@ -40,6 +41,17 @@ class Announcement(Fact):
     witnessed_by: tuple[str, ...] = ()
 
 
+class RelayEnd(StrEnum):
+    """Why a relay was taken down."""
+
+    learned = "learned"
+    """The network sends the VM's frames to its new place."""
+    moved_on = "moved-on"
+    """The VM has moved again."""
+    unwitnessed = "unwitnessed"
+    """Its longest time was over, and nobody had seen the new place."""
+
+
 class NetworkReport(Fact):
     """What the hand-over of the network did."""
 
@@ -49,9 +61,20 @@ class NetworkReport(Fact):
     """Sent again because the source's QEMU may have read and not delivered them; the guest may see them twice."""
     frames_relayed: int = 0
     """That came to the source's bridge after STOP and went to the destination by the relay."""
+    frames_held: int = 0
+    """That came while those before them were being sent, and waited for them, so that the order was kept."""
+    frames_late: int = 0
+    """That came in the moment in which the relay was opened: some of those behind them may have overtaken them."""
     announcements: tuple[Announcement, ...] = ()
     witnessed_at_ms: float | None = None
+    """A frame of the VM came to its old host by an uplink."""
+    learned_at_ms: float | None = None
+    """What its old host sends to the VM by that uplink arrives at the new one."""
     relay_removed_at_ms: float | None = None
+    relay_ended: RelayEnd | None = None
+    """Why; none: it stands."""
+    warning: str | None = None
+    """What is wrong with the network, and which hop saw the announcements last."""
 
 
 class ConnectionReport(Fact):

@@ -9,7 +9,7 @@ from godwit.contract.host import HandedOver, Relayed, Settled
 from godwit.core.finding import Finding
 from godwit.core.migration import Event, Migration
 from godwit.core.phase import Phase
-from godwit.core.report import Announcement, Forecast, NetworkReport, Report, TimelineEntry
+from godwit.core.report import Announcement, Forecast, NetworkReport, RelayEnd, Report, TimelineEntry
 
 FRAMES = {
     "rarp": {"rarp"},
@@ -18,6 +18,10 @@ FRAMES = {
     "announce-self": {"rarp", "arp", "ipv6"},
 }
 """The kinds of frame by which a witness knows each announcement."""
+GOOD_ENDS = (RelayEnd.learned, RelayEnd.moved_on)
+"""Of a relay that was needed no more."""
+UNSEEN_AFTER_MS = 4000.0
+"""After RESUME: the announcements of the first two seconds were not enough."""
 SLACK_MS = 5.0
 """Two hosts' clocks, and the time from the decision to send to the wire."""
 
@@ -57,24 +61,47 @@ def _with_hand_over(base: Report, handed: HandedOver, settled: Settled | None) -
             "passes": handed.passes,
             "transferred_bytes": handed.transferred_bytes,
             "timeline": tuple(sorted((*entries, *handed.timeline), key=lambda e: e.at_ms)),
-            "network": _network(handed, settled) if settled else NetworkReport(),
+            "network": _network(base, handed, settled) if settled else NetworkReport(),
             "stopped_at_ms": handed.stopped_at_ms,
         }
     )
 
 
-def _network(handed: HandedOver, settled: Settled) -> NetworkReport:
+def _network(base: Report, handed: HandedOver, settled: Settled) -> NetworkReport:
     """Hosts tell announcements relative to RESUME and the rest in Unix time; reports tell all relative to STOP."""
     relayed, stop_ms = settled.relayed, handed.stopped_at_ms
     seen_ms = [each.at_unix_ms - stop_ms for each in relayed.sighted]
-    removed_ms = relayed.removed_at_unix_ms
+    removed_ms, learned_ms = relayed.removed_at_unix_ms, relayed.learned_at_unix_ms
     return NetworkReport(
         frames_drained=relayed.frames_drained,
         frames_replayed=relayed.frames_replayed,
+        frames_held=relayed.frames_held,
+        frames_late=relayed.frames_late,
         frames_relayed=relayed.frames_relayed,
         announcements=tuple(_announcement(each, handed, relayed) for each in settled.announcements),
         witnessed_at_ms=min(seen_ms, default=None),
+        learned_at_ms=learned_ms - stop_ms if learned_ms else None,
         relay_removed_at_ms=removed_ms - stop_ms if removed_ms else None,
+        relay_ended=relayed.ended,
+        warning=_warning(base, settled),
+    )
+
+
+def _warning(base: Report, settled: Settled) -> str | None:
+    """Said once the announcements of the first seconds were not enough."""
+    relayed = settled.relayed
+    told_for_ms = max((each.at_ms for each in settled.announcements), default=0.0)
+    if relayed.learned_at_unix_ms or relayed.ended in GOOD_ENDS or told_for_ms < UNSEEN_AFTER_MS:
+        return None
+    if relayed.sighted:
+        where = f"{base.source} saw them, but the switch before it still sends the VM's frames there"
+    else:
+        ports = " and ".join(settled.left_by) or "no interface"
+        where = f"they left {base.destination} by {ports}, and {base.source} never saw them"
+    what = "relays no more, so connections may break" if relayed.ended else "relays its frames meanwhile"
+    return (
+        f"the network has not learned the new place of {base.vm} from its announcements: {where}; "
+        f"look at the switch behind that (learning, port security, VLAN); {base.source} {what}"
     )
 
 

@@ -39,6 +39,8 @@ async def prepared(plan: Plan, sides: Sides) -> AsyncIterator[None]:
             met = await sides.source.prepare_outgoing(_outgoing(plan, ready))
         if met.clock_error_ms > 5:
             await warn(sides.diary, f"the hosts' clocks can be compared only within {met.clock_error_ms:.1f} ms")
+        for note in met.notes:
+            await warn(sides.diary, note)
         yield
 
 

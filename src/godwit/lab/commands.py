@@ -39,6 +39,7 @@ def up(
         str, typer.Option(help="Of a migration link, each direction: 1gbit, 100mbit, unlimited.")
     ] = "1gbit",
     link_queue: Annotated[LinkQueue, typer.Option(help="How a migration link orders what waits.")] = LinkQueue.priority,
+    migration_mtu: Annotated[int, typer.Option(help="Of the migration network: 1500 is what most have.")] = 1600,
     *,
     qemu: Annotated[list[str] | None, typer.Option(metavar="HOST=DIR", help="An unpacked QEMU for that host.")] = None,
     image: Annotated[list[str] | None, typer.Option(help="One more image to have ready: tools.")] = None,
@@ -54,6 +55,7 @@ def up(
                 hosts=hosts,
                 rate=rate,
                 link_queue=link_queue,
+                migration_mtu=migration_mtu,
                 qemu=parse_qemu(qemu or []),
                 images=images,
                 daemons=daemons,

@@ -35,6 +35,8 @@ class Settings(Value):
     hosts: int = Field(default=2, ge=2, le=len(HOST_LETTERS))
     rate: Rate = "1gbit"
     link_queue: LinkQueue = LinkQueue.priority
+    migration_mtu: int = Field(default=1600, ge=1500, le=9000)
+    """Of the migration network: 1600 takes a tunnelled frame whole, 1500 (as most networks have it) cuts it in two."""
     qemu: dict[str, Path] = {}
     """A QEMU unpacked beside the installed one, by host: the directory that holds its `usr`."""
     images: tuple[str, ...] = ("base",)

@@ -14,6 +14,7 @@ HOST_BRIDGE = "br-lan"
 SWITCH_BRIDGE = "br0"
 AGENT_PORT = 7411
 
+_MTU = 1500
 _CLIENT_NUMBER = 2
 _MANAGER_NUMBER = 2
 _FIRST_HOST_NUMBER = 11
@@ -36,7 +37,6 @@ class Net:
     prefix: str
     interface: str
     """What a node calls its end of the cable."""
-    mtu: int = 1500
     prefix6: str = ""
 
     @property
@@ -46,8 +46,7 @@ class Net:
 
 LAN = Net("lan", "10.90.0", "lan0", prefix6="fd90::")
 CONTROL = Net("control", "10.91.0", "ctl0")
-MIGRATION = Net("migration", "10.92.0", "mig0", mtu=1600)
-"""Larger frames than the LAN's, so that a tunnelled one still fits."""
+MIGRATION = Net("migration", "10.92.0", "mig0")
 NETS = (LAN, MIGRATION, CONTROL)
 
 
@@ -103,6 +102,10 @@ class Topology:
     def manager(self) -> Node:
         return next(node for node in self.nodes if node.kind is Kind.manager)
 
+    def mtu(self, net: Net) -> int:
+        """The longest packet that this network carries."""
+        return self.settings.migration_mtu if net is MIGRATION else _MTU
+
     def plugged_into(self, net: Net) -> tuple[Node, ...]:
         """The nodes with a cable to that network's switch."""
         return tuple(node for node in self.nodes if net in node.nets)
@@ -111,8 +114,8 @@ class Topology:
 def cables(topology: Topology, pids: Mapping[str, int]) -> str:
     """`ip -batch`, run anywhere in the lab: every cable, each end in the namespace of its node's process."""
     return "".join(
-        f"link add name {net.interface} address {node.mac(net)} mtu {net.mtu} netns {pids[node.name]}"
-        f" type veth peer name {node.name} mtu {net.mtu} netns {pids[net.switch]}\n"
+        f"link add name {net.interface} address {node.mac(net)} mtu {topology.mtu(net)} netns {pids[node.name]}"
+        f" type veth peer name {node.name} mtu {topology.mtu(net)} netns {pids[net.switch]}\n"
         for net in NETS
         for node in topology.plugged_into(net)
     )
@@ -124,7 +127,7 @@ def interfaces(topology: Topology, node: Node) -> str:
     if node.kind is Kind.switch:
         lines += _switch(topology, node)
     elif node.kind is Kind.host:
-        lines += _bridge(HOST_BRIDGE, LAN, node.mac(LAN)) + _port("lan0", HOST_BRIDGE)
+        lines += _bridge(HOST_BRIDGE, topology.mtu(LAN), node.mac(LAN)) + _port("lan0", HOST_BRIDGE)
     for net in node.nets:
         if net.name in node.addresses:
             lines += _attached(node, net)
@@ -134,13 +137,13 @@ def interfaces(topology: Topology, node: Node) -> str:
 def _switch(topology: Topology, node: Node) -> list[str]:
     net = next(net for net in NETS if net.switch == node.name)
     ports = (line for each in topology.plugged_into(net) for line in _port(each.name, SWITCH_BRIDGE))
-    return [*_bridge(SWITCH_BRIDGE, net), *ports]
+    return [*_bridge(SWITCH_BRIDGE, topology.mtu(net)), *ports]
 
 
-def _bridge(name: str, net: Net, mac: str = "") -> list[str]:
+def _bridge(name: str, mtu: int, mac: str = "") -> list[str]:
     address = f" address {mac}" if mac else ""
     return [
-        f"link add name {name}{address} mtu {net.mtu} type bridge stp_state 0",
+        f"link add name {name}{address} mtu {mtu} type bridge stp_state 0",
         f"link set dev {name} addrgenmode none",
         f"link set dev {name} up",
     ]

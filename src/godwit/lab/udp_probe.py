@@ -30,6 +30,9 @@ class Count:
     sent: int = 0
     arrived: list[int] = field(default_factory=list)
     """Their numbers in the order in which they came."""
+    sent_at_ms: list[float] = field(default_factory=list)
+    arrived_at_ms: list[float] = field(default_factory=list)
+    """Unix time, of those that are echoed."""
 
     def summary(self) -> dict[str, int]:
         """Counts only."""
@@ -80,6 +83,7 @@ def _send(datagrams: socket.socket, count: Count, rate: int, seconds: float) -> 
     while (elapsed := time.monotonic() - begun) < seconds:
         while count.sent < elapsed * rate:
             datagrams.send(_DATAGRAM.pack(count.sent))
+            count.sent_at_ms.append(time.time() * 1000)
             count.sent += 1
         time.sleep(PACE_S)
 
@@ -88,6 +92,7 @@ def _listen(datagrams: socket.socket, count: Count, over: threading.Event) -> No
     while not over.is_set():
         try:
             count.arrived.append(_DATAGRAM.unpack_from(datagrams.recv(2048))[0])
+            count.arrived_at_ms.append(time.time() * 1000)
         except (TimeoutError, ConnectionRefusedError):
             continue
 
@@ -99,16 +104,19 @@ def _record(address: str) -> bytes:
 
 
 def main() -> None:
-    """`python -m godwit.lab.udp_probe ADDRESS [--recorded] [--rate N] [--seconds S]` prints the counts as JSON."""
+    """`python -m godwit.lab.udp_probe ADDRESS` prints the counts as JSON; `--help` tells the rest."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("address")
     parser.add_argument("--recorded", action="store_true", help="the guest records instead of echoing")
+    parser.add_argument("--times", action="store_true", help="say when each was sent and came")
     parser.add_argument("--rate", type=int, default=500)
     parser.add_argument("--seconds", type=float, default=10.0)
     asked = parser.parse_args()
     sys.setswitchinterval(0.0005)
     probe = recorded if asked.recorded else echoed
-    print(json.dumps(probe(asked.address, rate=asked.rate, seconds=asked.seconds).summary()))
+    count = probe(asked.address, rate=asked.rate, seconds=asked.seconds)
+    times = {"sent_at_ms": count.sent_at_ms, "arrived": list(zip(count.arrived, count.arrived_at_ms, strict=False))}
+    print(json.dumps(count.summary() | (times if asked.times else {})))
 
 
 if __name__ == "__main__":

@@ -14,6 +14,7 @@ from collections.abc import Sequence
 
 from godwit.core.errors import Failed
 from godwit.network.netlink import index_of, opened
+from godwit.network.tunnel import ENDS
 
 _FORWARDING = 3
 
@@ -31,7 +32,8 @@ def _send(tap: str, frames: Sequence[bytes]) -> tuple[str, ...]:
         own = index_of(tap)
         master = ip.link("get", index=own)[0].get_attr("IFLA_MASTER")
         links = [] if master is None else list(ip.link("dump", master=master))
-        ports = [link.get_attr("IFLA_IFNAME") for link in links if link["index"] != own and _is_forwarding(link)]
+        names = [link.get_attr("IFLA_IFNAME") for link in links if link["index"] != own and _is_forwarding(link)]
+    ports = [name for name in names if not name.startswith(ENDS)]  # other VMs' relays
     took, error = [], None
     with socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0) as packet:
         for port in ports:

@@ -92,6 +92,17 @@ async def unplug(tap: str) -> None:
     await asyncio.to_thread(_unplug, tap)
 
 
+def mtu_of(interface: str) -> int:
+    """The longest packet that it takes, without the Ethernet header."""
+    with opened(f"looking at {interface}") as ip:
+        return int(ip.link("get", index=index_of(interface))[0].get_attr("IFLA_MTU"))
+
+
+async def is_relayed(port: str, mac: str) -> bool:
+    """The bridge of that port, if there is one, sends the VM's frames to it by an entry that nothing moves."""
+    return await asyncio.to_thread(_is_relayed, port, mac)
+
+
 async def forget(bridge: str, mac: str) -> None:
     """The bridge holds no static, sticky or local entry of that MAC; what it learned stays."""
     await asyncio.to_thread(_forget, bridge, mac)
@@ -169,6 +180,13 @@ def _prepare_unmute(tap: str, mac: str) -> Prepared:
 def _unplug(tap: str) -> None:
     with suppress(NotFound), opened(f"unplugging {tap}") as ip:
         ip.link("set", index=index_of(tap), state="down", master=0)
+
+
+def _is_relayed(port: str, mac: str) -> bool:
+    with suppress(NotFound), opened(f"looking for {mac} at {port}") as ip:
+        index = index_of(port)
+        return any(each["ifindex"] == index and each["flags"] & _NTF_STICKY for each in ip.fdb("dump", lladdr=mac))
+    return False
 
 
 def _forget(bridge: str, mac: str) -> None:

@@ -32,11 +32,11 @@ class Turned:
 
     at_ms: float
     """Unix time at which the bridge was turned."""
-    frames_replayed: int
-    frames_drained: int
-    frames_held: int
+    frames_replayed: int = 0
+    frames_drained: int = 0
+    frames_held: int = 0
     """That came while those before them were being sent, and waited for them."""
-    frames_late: int
+    frames_late: int = 0
     """That came while the tunnel was being opened: some of those behind them may have overtaken them."""
 
 

@@ -19,6 +19,8 @@ from godwit.host.process import fetch_fd
 
 HEADER_BYTES = 10
 """Of the virtio-net header that AF_PACKET speaks (packet(7), PACKET_VNET_HDR)."""
+VNET_NOTHING = bytes(HEADER_BYTES)
+"""A header that leaves nothing to hardware."""
 FRAME_BYTES_MAX = 65536 + 256
 KEPT_FRAMES = 64
 SACRIFICE = b"\xff" * 6 + b"\x02\x00\x00\x00\x00\x00" + b"\x88\xb5" + bytes(46)
@@ -133,7 +135,7 @@ def sacrifice(tap: str) -> None:
     """One dummy frame is in the tap: the one that a waiting QEMU reads, misreads once it has loaded, and loses."""
     injector = Injector(tap)
     try:
-        injector.send([Frame(bytes(HEADER_BYTES), SACRIFICE)])
+        injector.send([Frame(VNET_NOTHING, SACRIFICE)])
     finally:
         injector.close()
 

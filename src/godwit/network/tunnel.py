@@ -58,6 +58,11 @@ def port_name(tap: str) -> str:
     return f"gp{tap[2:]}"
 
 
+def source_interfaces(tap: str) -> tuple[str, ...]:
+    """Every interface of the source's end, but the siding."""
+    return tunnel_name(tap), port_name(tap), f"gq{tap[2:]}"
+
+
 def inbound_name(tap: str) -> str:
     """The destination's end, which outlives the VM's next departure from that host."""
     return f"gi{tap[2:]}"

@@ -24,6 +24,7 @@ KINDS = {0x8035: "rarp", 0x0806: "arp", 0x86DD: "ipv6", 0x0800: "ipv4"}
 _SO_ATTACH_FILTER = 26
 _PACKET_OUTGOING = 4
 _ETH_P_ALL = 0x0003
+_SEEN_BYTES = 64
 _LOAD_WORD, _LOAD_HALF, _EQUALS, _RETURN = 0x20, 0x28, 0x15, 0x06
 
 
@@ -38,11 +39,17 @@ class Sighting:
 
 
 class Witness:
-    """Listens at a bridge's uplinks for frames of one VM, in the running event loop, until closed."""
+    """Listens at a bridge's uplinks for frames from one VM, in the running event loop, until closed.
 
-    def __init__(self, mac: str, ports: list[str], saw: Callable[[Sighting], None]) -> None:
+    With `ethertype` it listens for frames of that type to the VM instead.
+    """
+
+    def __init__(
+        self, mac: str, ports: list[str], saw: Callable[[Sighting], None], *, ethertype: int | None = None
+    ) -> None:
         self._saw = saw
-        self._sockets = [_listening(port, mac) for port in ports]
+        program = _from(mac) if ethertype is None else _to(mac, ethertype)
+        self._sockets = [_listening(port, program) for port in ports]
         self._loop = asyncio.get_running_loop()
         for each in self._sockets:
             self._loop.add_reader(each, self._read, each)
@@ -55,7 +62,7 @@ class Witness:
         self._sockets = []
 
     def _read(self, listening: socket.socket) -> None:
-        data, address = listening.recvfrom(64)
+        data, address = listening.recvfrom(_SEEN_BYTES)
         if address[2] != _PACKET_OUTGOING and len(data) >= 14:
             kind = KINDS.get(struct.unpack_from("!H", data, 12)[0], "other")
             self._saw(Sighting(kind, address[0], time() * 1000))
@@ -72,17 +79,37 @@ def _uplinks(bridge: str) -> list[str]:
     return [name for name in names if not name.startswith(OWN_PORTS)]
 
 
-def _listening(port: str, mac: str) -> socket.socket:
-    """The kernel lets only frames with that sender through (classic BPF on the Ethernet header)."""
+Program = list[tuple[int, int, int, int]]
+"""Classic BPF on the Ethernet header: the kernel lets nothing else through."""
+
+
+def _from(mac: str) -> Program:
     sender = bytes.fromhex(mac.replace(":", ""))
-    program = [
+    return [
         (_LOAD_WORD, 0, 0, 6),
         (_EQUALS, 0, 3, int.from_bytes(sender[:4])),
         (_LOAD_HALF, 0, 0, 10),
         (_EQUALS, 0, 1, int.from_bytes(sender[4:])),
-        (_RETURN, 0, 0, 64),
+        (_RETURN, 0, 0, _SEEN_BYTES),
         (_RETURN, 0, 0, 0),
     ]
+
+
+def _to(mac: str, ethertype: int) -> Program:
+    receiver = bytes.fromhex(mac.replace(":", ""))
+    return [
+        (_LOAD_WORD, 0, 0, 0),
+        (_EQUALS, 0, 5, int.from_bytes(receiver[:4])),
+        (_LOAD_HALF, 0, 0, 4),
+        (_EQUALS, 0, 3, int.from_bytes(receiver[4:])),
+        (_LOAD_HALF, 0, 0, 12),
+        (_EQUALS, 0, 1, ethertype),
+        (_RETURN, 0, 0, _SEEN_BYTES),
+        (_RETURN, 0, 0, 0),
+    ]
+
+
+def _listening(port: str, program: Program) -> socket.socket:
     code = b"".join(struct.pack("=HBBI", *each) for each in program)
     buffer = ctypes.create_string_buffer(code)
     listening = socket.socket(socket.AF_PACKET, socket.SOCK_RAW | socket.SOCK_CLOEXEC, 0)

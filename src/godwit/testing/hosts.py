@@ -31,7 +31,7 @@ from godwit.core.looked import FileLook, Heard, SegmentLook, VmLook
 from godwit.core.migration import Event, EventKind
 from godwit.core.model import DatastoreFacts, Disk, HostFacts, VmState, VmStatus
 from godwit.core.ownership import OWNERS, Cue, Ownership, step
-from godwit.core.report import Announcement
+from godwit.core.report import Announcement, RelayEnd
 from godwit.core.verdict import QemuSeen, Statement
 
 FREE_BYTES = 1 << 40
@@ -298,7 +298,7 @@ class FakeHost:
 
     async def relayed(self, request: Order, /) -> Relayed:
         """Nothing needed relaying, and the new place was learned at once."""
-        return Relayed(removed_at_unix_ms=0.0)
+        return Relayed(removed_at_unix_ms=0.0, ended=RelayEnd.learned)
 
     async def testify(self, request: Order, /) -> Statement:
         """By what is here, and what was."""

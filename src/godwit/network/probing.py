@@ -1,0 +1,37 @@
+"""Probes: frames of no meaning that show whether a way to a VM is open.
+
+They have the ethertype for local experiments (IEEE 802), which guests ignore.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import struct
+
+from godwit.network.netlink import index_of, opened
+from godwit.network.witness import uplinks
+
+ETHERTYPE = 0x88B5
+ETHERNET_BYTES = 14
+_FRAME_BYTES_MIN = 60
+
+
+def frame(receiver: str, sender: str, size: int = _FRAME_BYTES_MIN) -> bytes:
+    """A probe of that size, without the checksum that the hardware adds."""
+    ends = bytes.fromhex((receiver + sender).replace(":", ""))
+    return (ends + struct.pack("!H", ETHERTYPE) + b"godwit").ljust(size, b"\0")
+
+
+async def send(mac: str, bridge: str) -> None:
+    """A probe for that VM has left by each uplink of the bridge, from the bridge's own address."""
+    ports = await uplinks(bridge)
+    await asyncio.to_thread(_send, mac, bridge, ports)
+
+
+def _send(mac: str, bridge: str, ports: list[str]) -> None:
+    with opened(f"looking for the address of {bridge}") as ip:
+        sender = ip.link("get", index=index_of(bridge))[0].get_attr("IFLA_ADDRESS")
+    with socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0) as packet:
+        for port in ports:
+            packet.sendto(frame(mac, sender), (port, 0))
