@@ -252,7 +252,8 @@ class Agent:
     async def retire(self, request: Order, /) -> Nothing:
         """The source's QEMU is gone."""
         owner = self._vms.owner(request.vm)
-        if not owner.is_about(request) or owner.state != Ownership.done:
+        given_up = owner.state == Ownership.lost and bool(owner.record.proof)
+        if not owner.is_about(request) or not (owner.state == Ownership.done or given_up):
             raise Unresolved(f"{self._config.host} has not given {request.vm} away ({owner.state}): nothing was ended")
         if outgoing := self._outgoing.pop(request.vm, None):
             await outgoing.close()

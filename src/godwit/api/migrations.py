@@ -1,4 +1,4 @@
-"""/migrations: started, shown, followed, cancelled, reported."""
+"""/migrations: started, shown, followed, cancelled, settled, reported."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from fastapi import APIRouter, Depends, Header
 from fastapi.sse import EventSourceResponse, ServerSentEvent
 
 from godwit.api.access import TheManager
-from godwit.core.migration import Migration, MigrationRequest
+from godwit.core.migration import Migration, MigrationRequest, SettleRequest
 from godwit.core.report import Report
 from godwit.manager.manager import Manager
 
@@ -38,6 +38,12 @@ async def show_migration(id: str, manager: TheManager) -> Migration:
 async def cancel_migration(id: str, manager: TheManager) -> Migration:
     """It is being undone; its events tell when that has ended."""
     return await manager.runner.cancel(id)
+
+
+@router.post("/{id}/settle", status_code=202)
+async def settle_migration(id: str, request: SettleRequest, manager: TheManager) -> Migration:
+    """A person says where the VM of a migration in doubt runs, and how that is known; it goes on from there."""
+    return await manager.runner.settle(id, request)
 
 
 @router.get("/{id}/report")

@@ -86,6 +86,30 @@ def cancel_migration(id: Id, manager: ManagerOption = None) -> None:
         warn(f"{id} was done before it could be cancelled: {migration.vm} runs on {migration.destination}")
 
 
+@app.command(
+    "settle",
+    epilog=example(
+        "godwit migration settle m1 --runs-on host-b --proof 'host-a burnt, and its journal says given'",
+        "godwit migration settle m1 --runs-on none --proof 'both hosts burnt'",
+    ),
+)
+def settle_migration(
+    id: Id,
+    runs_on: Annotated[str, typer.Option("--runs-on", metavar="HOST|none", help="Where the VM is to run.")],
+    proof: Annotated[str | None, typer.Option(help="How you know that the other host cannot run it.")] = None,
+    manager: ManagerOption = None,
+) -> None:
+    """Say where the VM of a migration in doubt runs, when one of its hosts will never answer again."""
+    from godwit.cli.settling import ask_proof
+    from godwit.core.migration import SettleRequest
+
+    with connected(manager) as client:
+        migration = client.migration(id)
+        said = proof or ask_proof(migration, runs_on)
+        client.settle(id, SettleRequest(runs_on=runs_on, proof=said))
+    print(f"{id} is settled: {migration.vm} runs on {runs_on}; see `godwit migration show {id}` for how it goes on")
+
+
 @app.command("report", epilog=example("godwit migration report m1", "godwit migration report m1 --html m1.html"))
 def report_migration(
     id: Id,

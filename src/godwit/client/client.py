@@ -17,7 +17,7 @@ from godwit.client.console import Console, open_console
 from godwit.client.place import Place, http_client, unreachable
 from godwit.core.draining import Drain
 from godwit.core.errors import Failed, GodwitError, Unreachable, from_kind
-from godwit.core.migration import Event, EventKind, Migration, MigrationRequest
+from godwit.core.migration import Event, EventKind, Migration, MigrationRequest, SettleRequest
 from godwit.core.model import Datastore, Image
 from godwit.core.phase import Phase
 from godwit.core.resources import (
@@ -170,6 +170,10 @@ class Client:
     def cancel(self, id: str) -> Migration:
         """It is being undone; its events tell when that has ended. `Refused` once the vCPUs are being stopped."""
         return self._ask("DELETE", f"/migrations/{quote(id)}", Migration)
+
+    def settle(self, id: str, request: SettleRequest) -> Migration:
+        """It goes on from what a person said; `Refused` where its hosts know better."""
+        return self._ask("POST", f"/migrations/{quote(id)}/settle", Migration, body=request)
 
     def report(self, id: str) -> Report:
         """What happened so far."""

@@ -29,6 +29,15 @@ class MigrationRequest(Value):
     """Blockers that can be overridden (docs/checks.md) stand in the way no longer; the others do."""
 
 
+class SettleRequest(Value):
+    """What a person says of a migration in doubt."""
+
+    runs_on: str
+    """One of its two hosts, or `none`: what is left of the VM runs nowhere."""
+    proof: str = Field(min_length=1, max_length=1000)
+    """How it is known that the other host cannot run it."""
+
+
 class Progress(Value):
     """How far the copying of memory is."""
 

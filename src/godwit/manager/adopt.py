@@ -106,7 +106,7 @@ class _Ending:
         await self._book.settled(await self._destination.settle(self._order))
         try:
             await self._source.retire(self._order)
-        except Unreachable as error:
+        except (Unreachable, Unresolved) as error:
             if not self._book.is_settled_by_hand:
                 raise
             await self._warn(f"the source keeps what it has of {self._order.vm}: {error.message}")

@@ -12,7 +12,7 @@ from godwit.contract.store import Change, MigrationRecord, VmRecord
 from godwit.core.case import Case
 from godwit.core.errors import Cancelled, Failed, Refused, TimedOut
 from godwit.core.finding import refuse
-from godwit.core.migration import Event, EventKind, Migration, MigrationRequest
+from godwit.core.migration import Event, EventKind, Migration, MigrationRequest, SettleRequest
 from godwit.core.model import VmState
 from godwit.core.phase import CANCELLABLE, Phase
 from godwit.core.placement import Needs, choose_host
@@ -28,12 +28,14 @@ from godwit.manager.checking import Checker
 from godwit.manager.feed import Feed
 from godwit.manager.fleet import Fleet
 from godwit.manager.records import Records
+from godwit.manager.settling import settle
 from godwit.manager.turns import Turns
 from godwit.manager.watching import Watcher
 
 LOG = logging.getLogger(__name__)
 
 WAITS = "waits for its turn: others move over the same link"
+NOWHERE = "none"
 
 
 class Runner:
@@ -48,6 +50,8 @@ class Runner:
         self._watcher = Watcher(records, fleet)
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._books: dict[str, Book] = {}
+        self._adopted: dict[str, Book] = {}
+        """Of migrations of which only the hosts know how they go on."""
         self._cancelled: set[str] = set()
 
     def migrations(self) -> list[Migration]:
@@ -82,6 +86,17 @@ class Runner:
         self._cancelled.add(id)
         self._tasks[id].cancel()
         return migration
+
+    async def settle(self, id: str, request: SettleRequest) -> Migration:
+        """The migration goes on from what a person said; `Refused` where the hosts say it themselves."""
+        migration = self._records.migration(id).migration
+        hosts = {name: self._fleet.host(name) for name in (migration.source, migration.destination)}
+        if migration.phase is not Phase.in_doubt or id not in self._adopted:
+            raise Refused(f"migration {id} is {migration.phase}: there is nothing to settle by hand", "not-in-doubt")
+        if request.runs_on not in {*hosts, NOWHERE}:
+            raise Refused(f"migration {id} is between {' and '.join(hosts)}: name one of them, or {NOWHERE}", "hosts")
+        await settle(migration, request, hosts=hosts, book=self._adopted[id])
+        return self._records.migration(id).migration
 
     async def report(self, id: str) -> Report:
         """What happened so far."""
@@ -160,6 +175,7 @@ class Runner:
     def _ended(self, id: str, task: asyncio.Task[None]) -> None:
         del self._tasks[id]
         self._books.pop(id, None)
+        self._adopted.pop(id, None)
         self._cancelled.discard(id)
         if not task.cancelled() and (error := task.exception()):
             LOG.error("migration %s was left by a bug", id, exc_info=error)
@@ -194,6 +210,7 @@ class Runner:
         return True
 
     async def _adopt(self, book: Book, id: str) -> None:
+        self._adopted[id] = book
         migration = self._records.migration(id).migration
         source, destination = self._fleet.host(migration.source), self._fleet.host(migration.destination)
         await adopt(migration, source=source, destination=destination, book=book)
