@@ -1,0 +1,47 @@
+"""Captures a VM's pings at the ports of a switch: one line for each, `UNIX_MS PORT SEQUENCE`. Needs no other module.
+
+beacon.py MAC PORT...
+"""
+
+from __future__ import annotations
+
+import selectors
+import socket
+import struct
+import sys
+import time
+
+ETH_P_IP = 0x0800
+PACKET_OUTGOING = 4
+ICMP = 1
+ECHO_REQUEST = 8
+
+
+def sequence(frame: bytes, mac: bytes) -> int | None:
+    """Of a ping that the VM sent; none: it is another frame."""
+    if len(frame) < 42 or frame[6:12] != mac or struct.unpack_from("!H", frame, 12)[0] != ETH_P_IP:
+        return None
+    header = (frame[14] & 0x0F) * 4
+    if frame[23] != ICMP or frame[14 + header] != ECHO_REQUEST:
+        return None
+    number: int = struct.unpack_from("!H", frame, 14 + header + 6)[0]
+    return number
+
+
+def main(argv: list[str]) -> None:
+    mac = bytes.fromhex(argv[0].replace(":", ""))
+    with selectors.DefaultSelector() as selector:
+        for port in argv[1:]:
+            listening = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(ETH_P_IP))
+            listening.bind((port, ETH_P_IP))
+            selector.register(listening, selectors.EVENT_READ, port)
+        print("ready", flush=True)
+        while True:
+            for key, _ in selector.select():
+                frame, address = key.fileobj.recvfrom(256)  # type: ignore[union-attr]
+                if address[2] != PACKET_OUTGOING and (number := sequence(frame, mac)) is not None:
+                    print(f"{time.time() * 1000:.3f} {key.data} {number}", flush=True)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
