@@ -11,12 +11,15 @@ import pytest
 
 from godwit.agent.datastores import Datastores
 from godwit.agent.disks import Disks
+from godwit.agent.mirroring import Mirroring
 from godwit.agent.room import Room
+from godwit.agent.storage_daemons import StorageDaemons
 from godwit.agent.vms import Vms
 from godwit.contract.disks import Blank, Content, CreateDisk, FromImage, RemoveDisk, Seed
 from godwit.core.config import AgentConfig, DatastoreConfig, Tls
 from godwit.core.errors import GodwitError, NotFound, Refused
 from godwit.core.model import MIB, Datastore, Disk, DiskFormat
+from godwit.storage.directory import TOKEN
 
 
 @pytest.fixture
@@ -35,7 +38,8 @@ def disks(tmp_path: Path, store: Path) -> Disks:
         tls=Tls(ca=tmp_path, certificate=tmp_path, key=tmp_path),
         datastores={"default": DatastoreConfig(path=store)},
     )
-    return Disks(Vms(config, Room("host-a", 1024)), Datastores(config))
+    vms = Vms(config, Room("host-a", 1024))
+    return Disks(vms, Datastores(config), Mirroring(vms, StorageDaemons(config)))
 
 
 @pytest.fixture
@@ -102,7 +106,7 @@ def test_only_the_disks_own_file_is_removed(disks: Disks, store: Path, tmp_path:
             disks.remove(RemoveDisk(vm="web-1", disk=disk.model_copy(update=wrong)))
     assert victim.exists()
     disks.remove(RemoveDisk(vm="web-1", disk=disk))
-    assert list(store.iterdir()) == []
+    assert [each.name for each in store.iterdir()] == [TOKEN]
 
 
 def test_the_hosts_own_configuration_holds(store: Path, disks: Disks, tmp_path: Path) -> None:

@@ -156,6 +156,11 @@ def test_with_json_the_output_is_the_report_alone(godwit: Godwit) -> None:
         "bandwidth_bytes_per_s": 125_000_000,
         "parallel": None,
         "force": False,
+        "datastore": None,
+        "disks": {},
+        "format": None,
+        "cold": False,
+        "shut_down": False,
     }
 
 

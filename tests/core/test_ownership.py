@@ -101,13 +101,17 @@ def test_every_state_of_a_destination_answers_every_go() -> None:
     assert [(s, c) for s in states for c in (C.went, C.went_last) if (s, c) not in TABLE] == []
 
 
+LATER = {C.armed, C.came_cold}
+"""Cues of a later epoch."""
+
+
 def test_who_ran_the_vm_never_says_that_it_did_not() -> None:
     """By whatever way from `running`: its source would start a stale copy."""
     met, todo = set[Ownership](), [S.running]
     while todo:
         state = todo.pop()
         met.add(state)
-        following = {step.state for (before, cue), step in TABLE.items() if before == state and cue != C.armed}
+        following = {step.state for (before, cue), step in TABLE.items() if before == state and cue not in LATER}
         todo += following - met - {S.offer}  # a later epoch
 
     assert not met & {S.closed, S.returned, S.armed}

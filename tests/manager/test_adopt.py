@@ -124,7 +124,7 @@ def test_wherever_the_manager_was_killed_the_next_one_brings_it_to_an_end(
             if not has_moved:
                 assert (
                     migration.error
-                    == "the manager ended while web-1 was being moved; it runs where it was: move it again"
+                    == "the manager ended while web-1 was being moved; it is where it was: move it again"
                 )
 
     run(story())

@@ -121,9 +121,10 @@ def test_memory_that_others_wait_for_is_not_given_twice(site: Site) -> None:
     async def story() -> None:
         async with site.manager() as manager:
             await create(manager, *NAMES)
-            site.doors["host-b"].hold("prepare_incoming")
+            entered = site.doors["host-b"].hold("prepare_incoming")
             for name in NAMES:
                 await move(manager, name, parallel=1)
+            await entered.wait()
             (there,) = [each for each in await manager.fleet.look() if each.host == "host-b"]
             (left,) = manager._records.open_hosts([there])
             assert left.memory_free_mib == there.memory_mib - 3 * 256

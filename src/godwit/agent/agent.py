@@ -11,15 +11,13 @@ from importlib.metadata import version
 from godwit.agent import looking
 from godwit.agent.arriving import arrive
 from godwit.agent.console import console
-from godwit.agent.datastores import Datastores
-from godwit.agent.disks import Disks
+from godwit.agent.disk_verbs import DiskVerbs
 from godwit.agent.incoming import Incoming
 from godwit.agent.outgoing import Outgoing
 from godwit.agent.relays import Relays
 from godwit.agent.room import Room
 from godwit.agent.testifying import from_journal, resolve, testify
 from godwit.agent.vms import Vms
-from godwit.contract.disks import CreateDisk, RemoveDisk, UseDatastores
 from godwit.contract.host import (
     ConsoleData,
     Go,
@@ -48,7 +46,7 @@ from godwit.core.config import AgentConfig
 from godwit.core.errors import Refused, Unresolved
 from godwit.core.looked import VmLook
 from godwit.core.migration import Event
-from godwit.core.model import Disk, HostFacts, QemuFacts, VmStatus
+from godwit.core.model import HostFacts, QemuFacts, VmStatus
 from godwit.core.ownership import Ownership
 from godwit.core.verdict import Statement
 from godwit.host import facts as host_facts
@@ -60,7 +58,7 @@ PeerFactory = Callable[[str, str], Peer]
 """(host, address) -> that host's agent."""
 
 
-class Agent:
+class Agent(DiskVerbs):
     """Implements contract.host.Host and contract.host.Peer for this host."""
 
     def __init__(self, config: AgentConfig, *, qemu: Callable[[], Awaitable[QemuFacts]], peers: PeerFactory) -> None:
@@ -68,8 +66,7 @@ class Agent:
         self._config = config
         self._room = Room(config.host, memory_mib)
         self._vms = Vms(config, self._room)
-        self._datastores = Datastores(config)
-        self._disks = Disks(self._vms, self._datastores)
+        super().__init__(self._vms)
         self._qemu = qemu
         self._peers = peers
         self._outgoing: dict[str, Outgoing] = {}
@@ -116,6 +113,7 @@ class Agent:
             await incoming.leave()
         await self._relays.leave()
         await self._vms.close()
+        await self._daemons.close()
 
     async def facts(self, request: Nothing, /) -> HostFacts:
         """What the host is and what runs on it."""
@@ -144,11 +142,13 @@ class Agent:
 
     async def start_vm(self, request: StartVm, /) -> VmStatus:
         """The VM runs here."""
+        self._resting.refuse_given(request)
+        self._mirroring.refuse_moved(request.spec)
         return await self._vms.start(request)
 
     async def stop_vm(self, request: StopVm, /) -> VmStatus:
         """The VM's QEMU is gone."""
-        self._refuse_if_moving(request.name)
+        self._refuse_if_moving(request.name, but_by=request.migration)
         return await self._vms.stop(request)
 
     async def vm_status(self, request: VmRef, /) -> VmStatus:
@@ -158,20 +158,6 @@ class Agent:
     def console(self, request: AsyncIterator[ConsoleData], /) -> AsyncIterator[ConsoleData]:
         """The serial console, both ways."""
         return console(self._vms, request)
-
-    async def use_datastores(self, request: UseDatastores, /) -> Nothing:
-        """The manager's datastores are known."""
-        self._datastores.use(request.datastores)
-        return Nothing()
-
-    async def create_disk(self, request: CreateDisk, /) -> Disk:
-        """The disk is there."""
-        return await self._disks.create(request)
-
-    async def remove_disk(self, request: RemoveDisk, /) -> Nothing:
-        """The disk is gone."""
-        self._disks.remove(request)
-        return Nothing()
 
     async def look_at_vm(self, request: VmRef, /) -> VmLook:
         """What its QEMU says of itself."""
@@ -193,8 +179,10 @@ class Agent:
             raise Refused(f"{request.vm} is being moved by migration {other}: wait for it, or cancel it", "moving")
         if request.role == "destination":
             self._room.promise(request.vm, request.memory_mib, self._vms.memory_in_use())
-        else:
+        elif request.role == "source":
             self._vms.get(request.vm)
+        else:
+            self._resting.refuse_unless_off(request.vm)
         self._moving[request.vm] = order
         return Nothing()
 
@@ -349,8 +337,9 @@ class Agent:
             )
         return outgoing
 
-    def _refuse_if_moving(self, vm: str) -> None:
-        if order := self._moving.get(vm):
+    def _refuse_if_moving(self, vm: str, *, but_by: str) -> None:
+        order = self._moving.get(vm)
+        if order and order.migration != but_by:
             raise Refused(f"{vm} is being moved by migration {order.migration}: wait for it, or cancel it", "moving")
 
     def _forget(self, order: Order) -> bool:

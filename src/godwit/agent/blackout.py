@@ -10,9 +10,11 @@ import asyncio
 import logging
 from collections.abc import Callable
 from contextlib import suppress
+from time import time
 
 from godwit.agent.course import Course, Side
 from godwit.agent.local import AT_HOME, LocalVm
+from godwit.agent.switching import complete_disks
 from godwit.agent.telling import Telling
 from godwit.contract.host import Go, GoAnswer, Order, Peer
 from godwit.core.errors import Failed, GodwitError, Unreachable, Unresolved
@@ -26,6 +28,8 @@ from godwit.qemu.monitor import QmpEvent
 log = logging.getLogger("godwit.agent")
 
 ABORT_S = 2.0
+PAUSED = "pre-switchover"
+"""QEMU's word for a stream that waits, with vCPUs stopped, until disks are dealt with."""
 ENDS = AT_HOME | {Ownership.done, Ownership.died}
 ASKING = frozenset({Ownership.given, Ownership.last})
 ANSWERS = {
@@ -132,12 +136,21 @@ class Blackout:
             self._watch_over()
         elif event.name == "MIGRATION" and event.data["status"] == "completed":
             self._note(event.at_ms, "memory and devices sent")
+        elif event.name == "MIGRATION" and event.data["status"] == PAUSED:
+            self.course.soon(self._complete_disks())
 
     def _recall(self, history: History) -> None:
         if self._vm.owner.state not in AT_HOME and self.stopped_at_ms is None:
             self.stopped_at_ms = history.of_last_stream().stopped_at_ms()
             if self.stopped_at_ms is not None:
                 self._watch_over()
+                self.course.soon(self._complete_disks())
+
+    async def _complete_disks(self) -> None:
+        """A stream that waits for that goes on."""
+        if (await memory.sample(self._vm.machine.monitor)).status == PAUSED:
+            self._refusal = await complete_disks(self._vm)
+            self._note(time() * 1000, self._refusal or "the copies of its disks are complete")
 
     def _watch_over(self) -> None:
         self._dismiss_watchdog()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
@@ -9,6 +10,7 @@ from pathlib import Path
 from godwit.core.config import AgentConfig
 from godwit.core.errors import NotFound
 from godwit.core.model import Datastore, DatastoreFacts
+from godwit.storage import directory
 from godwit.storage.directory import free_bytes
 
 
@@ -37,6 +39,10 @@ class Datastores:
             )
         return Path(datastore.path)
 
+    def told_apart(self, name: str) -> None:
+        """Something lies there now: hosts that see it, and only they, can tell that it is the same."""
+        directory.make_token(self.path(name))
+
     def facts(self) -> tuple[DatastoreFacts, ...]:
         """Of those that are there now, by name."""
         return tuple(_facts(self._known))
@@ -47,4 +53,11 @@ def _facts(known: dict[str, Datastore]) -> Iterable[DatastoreFacts]:
         each = known[name]
         with suppress(OSError):  # its directory is not there
             free = free_bytes(Path(each.path))
-            yield DatastoreFacts(name=name, path=each.path, shared=each.shared, free_bytes=free)
+            yield DatastoreFacts(
+                name=name,
+                path=each.path,
+                shared=each.shared,
+                free_bytes=free,
+                token=directory.token(Path(each.path)),
+                writable=os.access(each.path, os.W_OK),
+            )

@@ -6,6 +6,7 @@ import os.path
 from pathlib import Path
 
 from godwit.agent.datastores import Datastores
+from godwit.agent.mirroring import Mirroring
 from godwit.agent.vms import Vms
 from godwit.contract.disks import Blank, CreateDisk, FromImage, RemoveDisk, Seed, UefiVariables
 from godwit.core.errors import Failed, NotFound, Refused
@@ -17,8 +18,9 @@ from godwit.storage.seed import seed
 class Disks:
     """The files of VMs; each lies at the place that its VM's and its own name give it."""
 
-    def __init__(self, vms: Vms, datastores: Datastores) -> None:
+    def __init__(self, vms: Vms, datastores: Datastores, mirroring: Mirroring) -> None:
         self._vms = vms
+        self._mirroring = mirroring
         self._datastores = datastores
 
     async def create(self, request: CreateDisk) -> Disk:
@@ -36,6 +38,7 @@ class Disks:
                 size_bytes = self._write(request, place, seed(files))
             case UefiVariables():
                 size_bytes = self._write(request, place, self._uefi_variables())
+        self._datastores.told_apart(request.datastore)
         return Disk(
             name=request.name,
             datastore=request.datastore,
@@ -49,7 +52,8 @@ class Disks:
     def remove(self, request: RemoveDisk) -> None:
         """The disk's file is gone; `Refused` while a QEMU here has it, and for any other file."""
         disk = request.disk
-        if any(vm.name == request.vm and vm.is_alive for vm in self._vms.all()):
+        is_alive = any(vm.name == request.vm and vm.is_alive for vm in self._vms.all())
+        if is_alive and not self._mirroring.is_old(request.vm, disk):
             raise Refused(f"{request.vm} uses its disk {disk.name} on {self._host}: stop it first", "disk-in-use")
         datastore = self._datastores.path(disk.datastore)
         place = directory.place_of(datastore, vm=request.vm, disk=disk.name, format=disk.format)

@@ -22,7 +22,7 @@ from godwit.network import port, tunnel
 from godwit.network.netlink import Prepared
 from godwit.network.ring import Injector, TapHandle
 from godwit.network.tunnel import inbound_name
-from godwit.qemu import sockets
+from godwit.qemu import mirror, sockets
 from godwit.qemu.evidence import History
 from godwit.qemu.monitor import QmpEvent
 
@@ -210,6 +210,8 @@ class Incoming:
 
     async def _cont(self) -> None:
         try:
+            if self.request.disks:
+                await mirror.stop_serving(self.vm.machine.monitor)
             await self.vm.machine.cont()
         except Unreachable:
             raise

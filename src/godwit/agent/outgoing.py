@@ -67,6 +67,8 @@ class Outgoing:
                 multifd=self._request.multifd,
                 bandwidth_bytes_per_s=self._request.bandwidth_bytes_per_s,
             )
+            if self._request.disks:
+                await memory.pause_before_switch(self._vm.machine.monitor)
         return self._ready
 
     async def resume(self) -> None:

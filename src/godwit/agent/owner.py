@@ -36,6 +36,16 @@ class Owner:
         return self._record.state
 
     @property
+    def epoch(self) -> int:
+        """Of the last hand-over written here."""
+        return self._record.epoch
+
+    @property
+    def peer(self) -> str:
+        """The other host of that hand-over."""
+        return self._record.peer
+
+    @property
     def is_owner(self) -> bool:
         """This host may run the VM."""
         return self.state in OWNERS

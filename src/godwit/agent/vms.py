@@ -14,7 +14,7 @@ from godwit.agent.room import Room
 from godwit.contract.host import PrepareIncoming, PrepareOutgoing, StartVm, StopVm
 from godwit.core.config import AgentConfig
 from godwit.core.errors import Failed, GodwitError, NotFound, Refused, Unreachable
-from godwit.core.model import VmState, VmStatus
+from godwit.core.model import VmSpec, VmState, VmStatus
 from godwit.core.ownership import TABLE, Cue
 from godwit.host import process
 from godwit.host.facts import boot_id
@@ -72,6 +72,12 @@ class Vms:
         """The VM's passport says by which orders it came (`incoming`) and is to go (`outgoing`), if any."""
         vm = self.get(name)
         vm.passport = vm.passport.model_copy(update=orders)
+        Place.of(self.config, name).write_passport(vm.passport)
+
+    def use_spec(self, name: str, spec: VmSpec) -> None:
+        """The VM is that from now on, after a restart of the agent too."""
+        vm = self.get(name)
+        vm.passport = vm.passport.model_copy(update={"spec": spec})
         Place.of(self.config, name).write_passport(vm.passport)
 
     def owner(self, name: str) -> Owner:
@@ -150,8 +156,14 @@ class Vms:
         """The VM's QEMU is gone: by ACPI within the grace, then off."""
         vm = self.get(request.name)
         vm.stopping = True
-        if vm.is_alive and request.grace_s:
-            await _power_down(vm.machine, request.grace_s)
+        is_off = await _power_down(vm.machine, request.grace_s) if vm.is_alive and request.grace_s else True
+        if not is_off and not request.then_off:
+            vm.stopping = False
+            raise Failed(
+                f"{vm.name} did not switch itself off within {request.grace_s:.0f} s, and runs on: look at its "
+                f"console, or stop it with `godwit vm stop {vm.name}`",
+                "not-off",
+            )
         await vm.machine.retire()
         async with vm.owner.turn:
             if vm.owner.state in AT_HOME:
@@ -273,8 +285,8 @@ def process_of(machine: Machine) -> dict[str, int]:
     return {"qemu_pid": machine.qemu_pid, "qemu_start_ticks": machine.qemu_start_ticks}
 
 
-async def _power_down(machine: Machine, grace_s: float) -> None:
-    """Its power button is pressed again and again: a guest that is still booting does not notice it."""
+async def _power_down(machine: Machine, grace_s: float) -> bool:
+    """Whether it is off. Its power button is pressed again and again: a guest that still boots does not notice it."""
     try:
         async with asyncio.timeout(grace_s):
             while not machine.gone.is_set():
@@ -283,4 +295,5 @@ async def _power_down(machine: Machine, grace_s: float) -> None:
                 with suppress(TimeoutError):
                     await asyncio.wait_for(machine.gone.wait(), PRESS_S)
     except TimeoutError:
-        log.warning("a guest did not power down within %.0f s and is turned off", grace_s)
+        log.warning("a guest did not power down within %.0f s", grace_s)
+    return machine.gone.is_set()

@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn
 
 from godwit.cli.units import format_ms
-from godwit.core.migration import Event, EventKind
+from godwit.core.migration import DiskProgress, Event, EventKind
 from godwit.core.migration import Progress as Copied
 from godwit.core.model import MIB
 
@@ -88,7 +88,7 @@ def words(phase: str, copied: Copied | None) -> str:
         return phase
     parts = [
         phase,
-        f"pass {copied.pass_number}",
+        f"pass {copied.pass_number}" if not copied.disks else ", ".join(map(_disk, copied.disks)),
         f"{copied.remaining_bytes / MIB:.0f} MiB left",
         f"{copied.bandwidth_bytes_per_s / MIB:.0f} MiB/s",
     ]
@@ -97,3 +97,7 @@ def words(phase: str, copied: Copied | None) -> str:
     if copied.time_left_s is not None:
         parts.append(f"{format_ms(copied.time_left_s * 1000)} to go")
     return ", ".join(parts)
+
+
+def _disk(disk: DiskProgress) -> str:
+    return f"{disk.disk} {disk.copied_bytes * 100 // max(disk.total_bytes, 1)} %"

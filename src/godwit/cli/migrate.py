@@ -23,16 +23,30 @@ EXAMPLES = example(
     "godwit migrate web-1",
     "godwit migrate web-1 host-b --max-blackout 100ms --deadline 5min",
     "godwit migrate web-1,web-2,db-1 host-b --parallel 2 --json",
+    "godwit migrate web-1 --datastore fast",
+    "godwit migrate web-1 host-b --datastore local --cold",
 )
 
 
 @app.command("migrate", epilog=EXAMPLES)
 def migrate(
     vms: Annotated[str, typer.Argument(metavar="VM[,VM...]", help="Whose turn it is, --parallel says.")],
-    host: Annotated[str | None, typer.Argument(metavar="[HOST]", help="None: where most memory is free.")] = None,
+    host: Annotated[
+        str | None,
+        typer.Argument(metavar="[HOST]", help="None: where most memory is free; with --datastore: as it is."),
+    ] = None,
+    datastore: Annotated[
+        list[str] | None,
+        typer.Option(metavar="[DISK=]DATASTORE", help="Where its disks go, or one of them; may be repeated."),
+    ] = None,
+    format: Annotated[str | None, typer.Option(help="Of the disks that go, raw or qcow2; none: as they are.")] = None,
+    cold: Annotated[
+        bool, typer.Option("--cold", help="Move it switched off; one that runs is shut down first.")
+    ] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="With --cold: shut it down without asking.")] = False,
     max_blackout: Annotated[str, typer.Option(help="How long the VM may stand still.")] = "300ms",
     deadline: Annotated[str | None, typer.Option(help="After that the move is undone, such as 5min.")] = None,
-    bandwidth: Annotated[str | None, typer.Option(help="Most that memory may take of the link.")] = None,
+    bandwidth: Annotated[str | None, typer.Option(help="Most that the copying may take of the link.")] = None,
     parallel: Annotated[
         str, typer.Option(metavar="auto|N", help="How many move at once; auto: as many as still converge.")
     ] = "auto",
@@ -41,15 +55,18 @@ def migrate(
     json: JsonOption = False,
     manager: ManagerOption = None,
 ) -> None:
-    """Move running VMs to another host."""
-    from godwit.cli.requests import migration_requests, parse_parallel
+    """Move VMs to another host, their disks to another datastore, or both."""
+    from godwit.cli.cold import agreed
+    from godwit.cli.requests import DiskWords, Goals, migration_requests, parse_parallel
     from godwit.cli.watch import Interrupts
 
-    requests = migration_requests(
-        vms, host, max_blackout=max_blackout, deadline=deadline, bandwidth=bandwidth, force=force
-    )
+    goals = Goals(max_blackout=max_blackout, deadline=deadline, bandwidth=bandwidth, force=force)
+    disks = DiskWords(datastores=datastore or [], format=format, cold=cold, yes=yes)
+    requests = migration_requests(vms, host, goals, disks)
     requests = [each.model_copy(update={"parallel": parse_parallel(parallel)}) for each in requests]
     with connected(manager) as client:
+        if cold and not yes:
+            requests = [agreed(client, each) for each in requests]
         if detach:
             _detach(client, requests, json=json)
             return
@@ -129,5 +146,9 @@ def summary(report: Report) -> str:
     """One line that says what was done."""
     from godwit.cli.units import format_ms
 
-    where = f"{report.vm} moved {report.source} -> {report.destination}"
-    return f"{where} in {report.total_ms / 1000:.1f} s, blackout {format_ms(report.blackout_ms)}"
+    where = f"moved {report.source} -> {report.destination}"
+    if report.source == report.destination:
+        where = "stays on " + report.source
+    disks = f", {len(report.disks)} disk{'s' if len(report.disks) > 1 else ''} copied" if report.disks else ""
+    blackout = "" if report.blackout_ms is None else f", blackout {format_ms(report.blackout_ms)}"
+    return f"{report.vm} {where} in {report.total_ms / 1000:.1f} s{disks}{blackout}"

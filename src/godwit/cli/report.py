@@ -46,6 +46,14 @@ def _print_details(report: Report) -> None:
             for each in report.passes
         ]
         print_table(("PASS", "REMAINING", "DIRTIED", "SENT"), rows)
+    if report.disks:
+        print()
+        columns = ("DISK", "FROM", "TO", "COPIED", "SKIPPED", "IN")
+        went = [
+            (d.disk, d.source, d.to, format_mib(d.copied_bytes), format_mib(d.skipped_bytes), format_ms(d.ms))
+            for d in report.disks
+        ]
+        print_table(columns, went)
     if report.network.announcements:
         print()
         told = [(each.kind, f"{each.at_ms:.1f} ms", each.witnessed_by) for each in report.network.announcements]

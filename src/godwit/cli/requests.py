@@ -110,21 +110,61 @@ def datastore_request(name: str, path: str, *, shared: bool) -> Datastore:
     return _made(lambda: Datastore(name=name, path=path, shared=shared))
 
 
+@dataclass(frozen=True, kw_only=True)
+class Goals:
+    """What the command line says of how a VM shall be moved."""
+
+    max_blackout: str
+    deadline: str | None
+    bandwidth: str | None
+    force: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class DiskWords:
+    """What the command line says of disks, and of a VM that is off meanwhile."""
+
+    datastores: Sequence[str] = ()
+    format: str | None = None
+    cold: bool = False
+    yes: bool = False
+
+
 def migration_requests(
-    vms: str, host: str | None, *, max_blackout: str, deadline: str | None, bandwidth: str | None, force: bool = False
+    vms: str, host: str | None, goals: Goals, disks: DiskWords | None = None
 ) -> list[MigrationRequest]:
     """One request for each VM of a list with commas; `Invalid` says which word is wrong."""
-    goals = {
+    words = {
         "destination": host,
-        "max_blackout_ms": parse_ms(max_blackout),
-        "deadline_s": parse_s(deadline) if deadline else None,
-        "bandwidth_bytes_per_s": parse_bytes_per_s(bandwidth) if bandwidth else None,
-        "force": force,
+        "max_blackout_ms": parse_ms(goals.max_blackout),
+        "deadline_s": parse_s(goals.deadline) if goals.deadline else None,
+        "bandwidth_bytes_per_s": parse_bytes_per_s(goals.bandwidth) if goals.bandwidth else None,
+        "force": goals.force,
+        **_disk_goals(disks or DiskWords()),
     }
     names = vms.split(",")
     if len(set(names)) < len(names):
         raise Invalid(f"{vms!r} names a VM twice: name each one once")
-    return [_made(lambda name=name: MigrationRequest(vm=name, **goals)) for name in names]  # type: ignore[misc]
+    return [_made(lambda name=name: MigrationRequest(vm=name, **words)) for name in names]  # type: ignore[misc]
+
+
+def _disk_goals(words: DiskWords) -> dict[str, Any]:
+    """`DATASTORE` for all, `DISK=DATASTORE` for one."""
+    single = dict(each.split("=", 1) for each in words.datastores if "=" in each)
+    all_of_them = [each for each in words.datastores if "=" not in each]
+    if len(all_of_them) > 1:
+        raise Invalid(f"--datastore names {' and '.join(all_of_them)} for all disks: name one, or write DISK=DATASTORE")
+    if words.format and not words.datastores:
+        raise Invalid("--format is for disks that go somewhere: say where with --datastore")
+    if words.yes and not words.cold:
+        raise Invalid("--yes is for a VM that is shut down to be moved: say --cold too")
+    return {
+        "datastore": all_of_them[0] if all_of_them else None,
+        "disks": single,
+        "format": words.format,
+        "cold": words.cold,
+        "shut_down": words.yes,
+    }
 
 
 def parse_parallel(text: str) -> int | None:

@@ -170,7 +170,8 @@ def raise_outcome(migration: Migration, *, is_touched: bool) -> None:
     """Returns if it was done; otherwise raises what kept it from that."""
     if migration.phase is Phase.done:
         return
-    why = f"{migration.vm} was not moved to {migration.destination}: {migration.error or migration.phase}"
+    where = f" to {migration.destination}" if migration.destination != migration.source else ""
+    why = f"{migration.vm} was not moved{where}: {migration.error or migration.phase}"
     if migration.phase is Phase.cancelled:
         raise Cancelled(why)
     if migration.phase in {Phase.in_doubt, Phase.lost} or not migration.is_ended:

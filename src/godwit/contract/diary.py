@@ -7,7 +7,9 @@ from typing import Protocol
 from godwit.contract.host import HandedOver, Settled
 from godwit.core.errors import GodwitError
 from godwit.core.migration import Event
+from godwit.core.model import VmSpec
 from godwit.core.phase import Phase
+from godwit.core.plan import Plan
 
 
 class Diary(Protocol):
@@ -25,6 +27,14 @@ class Diary(Protocol):
 
     async def enter(self, phase: Phase, /, *, error: GodwitError | None = None) -> None:
         """The migration is in that phase now (because of that error); `Broken` if the table forbids it."""
+        ...
+
+    async def planned(self, plan: Plan, /) -> None:
+        """What will be done is known to whoever has to finish or undo it."""
+        ...
+
+    async def stored(self, spec: VmSpec, /) -> None:
+        """The VM's disks lie where that says, however the migration ends."""
         ...
 
     async def record(self, event: Event, /) -> None:

@@ -6,7 +6,8 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from godwit.core.model import Datastore, Disk, DiskFormat, Name, Value
+from godwit.contract.order import Order
+from godwit.core.model import Datastore, Disk, DiskFormat, DiskMove, Fact, Name, Value
 
 
 class Blank(Value):
@@ -64,3 +65,53 @@ class UseDatastores(Value):
     """The datastores that the operator added, all of them."""
 
     datastores: tuple[Datastore, ...]
+
+
+class PlaceDisks(Order):
+    """Files into which these disks shall be copied."""
+
+    disks: tuple[Disk, ...]
+
+
+class ServeDisks(Order):
+    """Let the source write these disks over the network."""
+
+    disks: tuple[Disk, ...]
+
+
+class Served(Fact):
+    """Where disks can be written."""
+
+    address: str
+    """`ADDRESS:PORT`, for NBD; each disk's export has its name."""
+    key: str = ""
+    """What whoever connects must know, as hex digits; none: nothing is encrypted."""
+
+
+class MirrorDisks(Order):
+    """Copy these disks, and keep the copies equal until told otherwise."""
+
+    moves: tuple[DiskMove, ...]
+    served: Served | None = None
+    """Where the copies are written; none: on this host."""
+    bandwidth_bytes_per_s: int | None = None
+
+
+class Finished(Fact):
+    """Which copies are complete."""
+
+    disks: tuple[Name, ...]
+    why: str = ""
+    """Others are not."""
+
+
+class GiveVm(Order):
+    """This host has no longer a VM that is off."""
+
+    destination: Name
+
+
+class TakeVm(Order):
+    """This host has a VM that is off."""
+
+    source: Name

@@ -25,18 +25,16 @@ from typing import Literal, Protocol
 
 from pydantic import ConfigDict, Field
 
-from godwit.contract.disks import CreateDisk, RemoveDisk, UseDatastores
+from godwit.contract.disk_host import DiskHost
 from godwit.contract.looks import ExchangeFrames, FilesLook, LookAtFiles, SegmentsLook
+from godwit.contract.order import Nothing as Nothing
+from godwit.contract.order import Order as Order
 from godwit.core.looked import VmLook
 from godwit.core.migration import Event
-from godwit.core.model import Disk, Fact, HostFacts, Name, Pinned, Value, VmSpec, VmStatus
+from godwit.core.model import Fact, HostFacts, Name, Pinned, Value, VmSpec, VmStatus
 from godwit.core.ownership import Cue
 from godwit.core.report import Announcement, PassReport, RelayEnd, TimelineEntry
 from godwit.core.verdict import Statement
-
-
-class Nothing(Value):
-    """No words are needed."""
 
 
 class VmRef(Value):
@@ -50,6 +48,8 @@ class StartVm(Value):
 
     spec: VmSpec
     pinned: Pinned
+    epoch: int | None = None
+    """How often the VM was moved; a host that gave it away later than that refuses. None: not known."""
 
 
 class StopVm(Value):
@@ -58,19 +58,10 @@ class StopVm(Value):
     name: Name
     grace_s: float = 30.0
     """0: at once."""
-
-
-class Order(Value):
-    """Which attempt of which migration of which VM an order belongs to."""
-
-    migration: str
-    attempt: int
-    epoch: int
-    vm: Name
-
-    def order(self) -> Order:
-        """The bare order within any request that carries one."""
-        return Order(**{name: getattr(self, name) for name in Order.model_fields})
+    then_off: bool = True
+    """False: a guest that does not switch off in time runs on, and the order has failed."""
+    migration: str = ""
+    """By which it is stopped, if it is being moved."""
 
 
 class Reserve(Order):
@@ -78,7 +69,7 @@ class Reserve(Order):
 
     memory_mib: int
     role: str
-    """`source` or `destination`."""
+    """`source`, `destination`, or `resting`: a source whose VM is off."""
 
 
 class PrepareIncoming(Order):
@@ -92,6 +83,8 @@ class PrepareIncoming(Order):
     source_address: str
     """The source's end of the relay, on the migration network."""
     multifd: bool
+    disks: bool = False
+    """Its disks are written over the network until it runs."""
 
 
 class IncomingReady(Fact):
@@ -113,6 +106,8 @@ class PrepareOutgoing(Order):
     multifd: bool
     max_blackout_ms: int
     bandwidth_bytes_per_s: int | None = None
+    disks: bool = False
+    """Its disks are mirrored meanwhile: their copies are made complete while the vCPUs stand still."""
 
 
 class OutgoingReady(Fact):
@@ -196,7 +191,7 @@ class ConsoleData(Value):
     data: bytes = b""
 
 
-class Host(Protocol):
+class Host(DiskHost, Protocol):
     """What the manager may ask of a host."""
 
     async def facts(self, request: Nothing, /) -> HostFacts:
@@ -221,18 +216,6 @@ class Host(Protocol):
 
     def console(self, request: AsyncIterator[ConsoleData], /) -> AsyncIterator[ConsoleData]:
         """The serial console, both ways, until either side closes."""
-        ...
-
-    async def use_datastores(self, request: UseDatastores, /) -> Nothing:
-        """Besides those of its configuration, the host's datastores are these, where their directories are there."""
-        ...
-
-    async def create_disk(self, request: CreateDisk, /) -> Disk:
-        """The disk is there. On failure nothing of it is left; what was there already is never touched."""
-        ...
-
-    async def remove_disk(self, request: RemoveDisk, /) -> Nothing:
-        """The disk's file is gone; one that was gone already is no error. `Refused` while a QEMU here has it."""
         ...
 
     async def look_at_vm(self, request: VmRef, /) -> VmLook:

@@ -9,6 +9,7 @@ from typing import Protocol
 from godwit.contract.host import HandedOver, Settled
 from godwit.core.migration import Event, Migration
 from godwit.core.model import Datastore, Name, Pinned, Value, VmSpec, VmState
+from godwit.core.plan import Plan
 from godwit.core.policy import Policy
 
 
@@ -42,6 +43,8 @@ class MigrationRecord(Value):
     """What the manager knows of a migration, but for its events."""
 
     migration: Migration
+    plan: Plan | None = None
+    """As far as it was made."""
     handed: HandedOver | None = None
     settled: Settled | None = None
 

@@ -8,8 +8,19 @@ from typing import Any
 
 from pydantic import Field
 
-from godwit.core.model import Fact, Name, Value
+from godwit.core.model import DiskFormat, Fact, Name, Value
 from godwit.core.phase import ENDED, Phase
+
+
+class Kind(StrEnum):
+    """How a VM is moved."""
+
+    live = "live"
+    """It runs on at another host; its disks go with it or stay where both see them."""
+    storage = "storage"
+    """It runs on where it is; its disks go."""
+    cold = "cold"
+    """It is off meanwhile."""
 
 
 class MigrationRequest(Value):
@@ -22,7 +33,17 @@ class MigrationRequest(Value):
     deadline_s: float | None = Field(default=None, gt=0)
     """For the whole migration; none: only the phases' own deadlines apply."""
     bandwidth_bytes_per_s: int | None = Field(default=None, gt=0)
-    """Cap on the memory stream; none: what the link gives."""
+    """Cap on the copying of memory and of disks; none: what the link gives."""
+    datastore: Name | None = None
+    """Where its disks go; none: they stay where they are."""
+    disks: dict[Name, Name] = {}
+    """Where single disks go: a datastore by the disk's name."""
+    format: DiskFormat | None = None
+    """Of the disks that go; none: as they are."""
+    cold: bool = False
+    """The VM is off while it is moved."""
+    shut_down: bool = False
+    """With `cold`: a VM that runs is shut down before, and started where it is then."""
     parallel: int | None = Field(default=None, ge=1, le=64)
     """At most so many migrations at once on each host it touches, in its direction; none: as many as converge."""
     force: bool = False
@@ -38,6 +59,15 @@ class SettleRequest(Value):
     """How it is known that the other host cannot run it."""
 
 
+class DiskProgress(Value):
+    """How far the copying of one disk is."""
+
+    disk: Name
+    copied_bytes: int
+    """Of which zeros are copied without being sent."""
+    total_bytes: int
+
+
 class Progress(Value):
     """How far the copying of memory is."""
 
@@ -50,6 +80,8 @@ class Progress(Value):
     dirty_bytes_per_s: int
     predicted_blackout_ms: float | None = None
     time_left_s: float | None = None
+    disks: tuple[DiskProgress, ...] = ()
+    """While they are copied, which comes before memory; the bytes above are then theirs."""
 
 
 class EventKind(StrEnum):
@@ -66,6 +98,7 @@ class EventKind(StrEnum):
     resumed = "resumed"
     announced = "announced"
     retired = "retired"
+    disk_copied = "disk-copied"
     warned = "warned"
     ended = "ended"
 
@@ -98,6 +131,7 @@ class Migration(Fact):
     attempt: int = 1
     epoch: int = 0
     """Counts the moves of this VM; a message of an older one is answered, never obeyed."""
+    kind: Kind = Kind.live
     request: MigrationRequest
     started_at: datetime
     ended_at: datetime | None = None

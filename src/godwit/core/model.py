@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from enum import StrEnum
 from ipaddress import IPv4Interface, IPv6Interface
 from typing import Annotated
@@ -95,6 +96,13 @@ class Disk(Value):
     """A cluster of VMs writes it: QEMU lets others have it, and the VM cannot be moved live."""
 
 
+class DiskMove(Value):
+    """A disk and what it becomes elsewhere."""
+
+    disk: Disk
+    to: Disk
+
+
 class Firmware(Value):
     """UEFI instead of a BIOS; its variables lie in a datastore, so that they are there wherever the VM goes."""
 
@@ -118,6 +126,15 @@ class VmSpec(Value):
     def volumes(self) -> tuple[Disk, ...]:
         """Every file of the VM that lies in a datastore."""
         return (*self.disks, *((self.firmware.variables,) if self.firmware else ()))
+
+    def with_moved(self, moves: Iterable[DiskMove]) -> VmSpec:
+        """The same VM, these of its volumes lying where they were moved to."""
+        moved = {move.disk.name: move.to for move in moves}
+        disks = tuple(moved.get(disk.name, disk) for disk in self.disks)
+        firmware = self.firmware and Firmware(
+            variables=moved.get(self.firmware.variables.name, self.firmware.variables)
+        )
+        return self.model_copy(update={"disks": disks, "firmware": firmware})
 
 
 class Pinned(Value):
@@ -156,6 +173,15 @@ class DatastoreFacts(Fact):
     path: str
     shared: bool
     free_bytes: int
+    token: str = ""
+    """Hosts that see the same files see the same one there; none: nothing was ever put there."""
+    writable: bool = True
+
+    def is_same(self, other: DatastoreFacts) -> bool:
+        """They hold the same files: by what was seen there, else by what the operator says of them."""
+        if self.token or other.token:
+            return self.token == other.token
+        return self.shared and other.shared and self.path == other.path
 
 
 class UefiFacts(Fact):

@@ -80,6 +80,10 @@ class Cue(StrEnum):
     """The VM was started here by order."""
     ended = "ended"
     """The VM was ended here by order."""
+    went_cold = "went-cold"
+    """The VM is off, and belongs to another host from now on."""
+    came_cold = "came-cold"
+    """The VM is off, and belongs to this host from now on."""
     offered = "offered"
     """The destination is ready, and the manager wants the move."""
     completed = "completed"
@@ -302,6 +306,9 @@ TABLE = MappingProxyType(
     | {(each, C.given_up): _CLOSED_BY_ORDER for each in (S.armed, S.hold, S.keep, S.returned)}
     | {(each, C.started): Step(S.own, (A.write_durable,)) for each in (S.closed, S.done, S.died, S.lost)}
     | {(each, C.armed): Step(S.armed, (A.write_durable,)) for each in (S.closed, S.done, S.died, S.lost)}
+    | {(each, C.went_cold): Step(S.done, (A.write_durable,)) for each in (S.closed, S.died, S.lost)}
+    | {(each, C.came_cold): Step(each) for each in (S.closed, S.died, S.lost)}
+    | {(S.done, C.came_cold): _CLOSED}
 )
 """(state, cue) -> (state, acts): the whole protocol. A host that never saw the VM is in `closed`."""
 

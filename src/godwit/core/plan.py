@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from godwit.core.migration import MigrationRequest
-from godwit.core.model import HostFacts, Name, Pinned, Value, VmSpec
+from godwit.core.migration import Kind, MigrationRequest
+from godwit.core.model import Disk, DiskMove, HostFacts, Name, Pinned, Value, VmSpec
+from godwit.core.placement import pin
 from godwit.core.policy import Known
 
 
 class Move(Value):
-    """One attempt to bring a VM from one host to another."""
+    """One attempt to bring a VM, its disks, or both to another place."""
 
     migration: str
     attempt: int
@@ -17,8 +18,25 @@ class Move(Value):
     pinned: Pinned
     source: Name
     destination: Name
+    """The same as the source if only disks go."""
     request: MigrationRequest
     known: Known = Known()
+
+    @property
+    def kind(self) -> Kind:
+        """How it is made."""
+        if self.request.cold:
+            return Kind.cold
+        return Kind.storage if self.source == self.destination else Kind.live
+
+    @property
+    def restarts(self) -> bool:
+        """It runs, is shut down for the move, and started after it."""
+        return self.request.cold and self.request.shut_down
+
+    def datastore_for(self, disk: Disk) -> str | None:
+        """Where that disk shall go; none: it stays."""
+        return self.request.disks.get(disk.name, self.request.datastore)
 
 
 class Plan(Value):
@@ -32,6 +50,30 @@ class Plan(Value):
     destination_address: str
     """The hosts' addresses on the migration network."""
     multifd: bool
+    disks: tuple[DiskMove, ...] = ()
+    """Those that go."""
+    pinned: Pinned
+    """What the VM is bound to from then on; another than before only if it is off meanwhile."""
+
+    @property
+    def spec(self) -> VmSpec:
+        """The VM as it will be."""
+        return self.move.spec.with_moved(self.disks)
+
+    @property
+    def runs(self) -> bool:
+        """It has a QEMU at the source when it begins to move."""
+        return self.move.kind is not Kind.cold or self.move.restarts
+
+    @property
+    def memory_mib(self) -> int:
+        """What it will need at the destination at once."""
+        return self.move.spec.memory_mib if self.runs else 0
+
+    @property
+    def stays(self) -> bool:
+        """Source and destination are one host."""
+        return self.move.source == self.move.destination
 
 
 def make(move: Move, source: HostFacts, destination: HostFacts) -> Plan:
@@ -43,4 +85,35 @@ def make(move: Move, source: HostFacts, destination: HostFacts) -> Plan:
         source_address=source.migration_address,
         destination_address=destination.migration_address,
         multifd=source.qemu.multifd and destination.qemu.multifd,
+        disks=disk_moves(move, source, destination),
+        pinned=_pinned(move, destination),
     )
+
+
+def disk_moves(move: Move, source: HostFacts, destination: HostFacts) -> tuple[DiskMove, ...]:
+    """The disks that go, and where they lie then; those that are asked to go where they are stay."""
+    found = []
+    for disk in move.spec.volumes:
+        name = move.datastore_for(disk)
+        there = next((each for each in destination.datastores if each.name == name), None)
+        if name is None or there is None:
+            continue
+        format = disk.format if disk.read_only else move.request.format or disk.format
+        path = f"{there.path}/{move.spec.name}/{disk.name}.{format}"
+        to = disk.model_copy(update={"datastore": name, "path": path, "format": format})
+        here = next((each for each in source.datastores if each.name == disk.datastore), None)
+        is_there = source.host == destination.host or bool(here and here.is_same(there))
+        if not (is_there and path == disk.path):
+            found.append(DiskMove(disk=disk, to=to))
+    return tuple(found)
+
+
+def _pinned(move: Move, destination: HostFacts) -> Pinned:
+    """A VM that is off may be bound anew, if it must."""
+    pinned, qemu = move.pinned, destination.qemu
+    fits = (
+        pinned.accelerator == qemu.accelerator
+        and pinned.machine in qemu.machines
+        and pinned.cpu_model in qemu.cpu_models
+    )
+    return pinned if fits or move.kind is not Kind.cold else pin([destination], first=destination.host)

@@ -6,20 +6,50 @@ The rules are in the modules `preflight_*`, each over another kind of fact; docs
 from __future__ import annotations
 
 from collections.abc import Iterable
+from types import MappingProxyType
 
-from godwit.core import preflight_files, preflight_hosts, preflight_networks, preflight_policy, preflight_vm
+from godwit.core import (
+    preflight_disks,
+    preflight_files,
+    preflight_hosts,
+    preflight_networks,
+    preflight_policy,
+    preflight_vm,
+)
 from godwit.core.case import Case, Rule
 from godwit.core.finding import Finding, Severity
+from godwit.core.migration import Kind
 
-AT_ONCE: tuple[Rule, ...] = (*preflight_policy.RULES, *preflight_hosts.RULES)
+AT_ONCE: tuple[Rule, ...] = (*preflight_policy.RULES, *preflight_hosts.RULES, *preflight_disks.RULES)
 """They need no looking closer."""
 RULES: tuple[Rule, ...] = (*AT_ONCE, *preflight_networks.RULES, *preflight_files.RULES, *preflight_vm.RULES)
 """Worst first."""
+
+OF_STAYING = frozenset({preflight_disks.something_goes})
+OF_RESTING = frozenset({preflight_disks.something_goes, preflight_hosts.vm_is_off})
+APPLY = MappingProxyType(
+    {
+        Kind.live: frozenset(RULES) - OF_STAYING - OF_RESTING,
+        Kind.storage: OF_STAYING
+        | frozenset(preflight_disks.RULES)
+        | {preflight_hosts.vm_is_at_source, preflight_policy.disks_are_its_own},
+        Kind.cold: OF_RESTING
+        | frozenset(preflight_disks.RULES)
+        | {
+            preflight_policy.owner_lets_it_move,
+            preflight_policy.stays_apart,
+            preflight_hosts.networks_are_there,
+            preflight_hosts.uefi_is_the_same,
+        },
+    }
+)
+"""Which of them matter to what kind of move: one that stays meets no other host, one that is off has no memory."""
 
 ORDER = list(Severity)
 
 
 def find(case: Case, rules: Iterable[Rule] = RULES) -> tuple[Finding, ...]:
     """What the rules say of that case: blockers first, each kind in the order of the rules."""
-    found = [finding for rule in rules for finding in rule(case)]
+    idle = frozenset(RULES) - APPLY[case.move.kind]
+    found = [finding for rule in rules if rule not in idle for finding in rule(case)]
     return tuple(sorted(found, key=lambda each: ORDER.index(each.severity)))

@@ -8,6 +8,7 @@ from godwit.core.case import Case, Found, Rule
 from godwit.core.finding import blocker
 from godwit.core.looked import FileLook
 from godwit.core.model import VmSpec
+from godwit.core.plan import disk_moves
 
 
 def paths(spec: VmSpec) -> tuple[str, ...]:
@@ -17,6 +18,12 @@ def paths(spec: VmSpec) -> tuple[str, ...]:
 
 def _disks(spec: VmSpec) -> tuple[str, ...]:
     return tuple(volume.path for volume in spec.volumes)
+
+
+def _staying(case: Case) -> tuple[str, ...]:
+    """Of its disks that do not go."""
+    go = {move.disk.path for move in disk_moves(case.move, case.source, case.destination)}
+    return tuple(path for path in _disks(case.move.spec) if path not in go)
 
 
 def _image(spec: VmSpec) -> tuple[str, ...]:
@@ -32,7 +39,7 @@ def _pairs(case: Case, wanted: tuple[str, ...]) -> Iterator[tuple[FileLook, File
 
 def files_are_there(case: Case) -> Found:
     """The destination can read each one."""
-    for here, there in _pairs(case, paths(case.move.spec)):
+    for here, there in _pairs(case, (*_staying(case), *_image(case.move.spec))):
         if there.size_bytes is None and here.size_bytes is not None:
             yield blocker(
                 "file-missing",
@@ -44,7 +51,7 @@ def files_are_there(case: Case) -> Found:
 
 def disks_are_the_same(case: Case) -> Found:
     """A file of that name is no proof: a share that is not mounted shows what lies beneath."""
-    for here, there in _pairs(case, _disks(case.move.spec)):
+    for here, there in _pairs(case, _staying(case)):
         if there.size_bytes is not None and (here.size_bytes, here.inode) != (there.size_bytes, there.inode):
             yield blocker(
                 "file-differs",

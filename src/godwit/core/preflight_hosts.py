@@ -51,32 +51,19 @@ def networks_are_there(case: Case) -> Found:
         )
 
 
-def datastores_are_there(case: Case) -> Found:
-    """Both hosts see each datastore of the VM, at one path."""
-    here, there = ({each.name: each for each in host.datastores} for host in (case.source, case.destination))
-    source, destination = case.source.host, case.destination.host
-    for name in sorted({volume.datastore for volume in case.move.spec.volumes}):
-        if name not in there:
-            yield blocker(
-                "datastore-missing",
-                f"{destination} does not see datastore {name!r}, where {case.vm} has a disk",
-                f"it sees {', '.join(there) or 'none'}",
-                "mount it there, or choose another host",
-            )
-        elif name not in here or not (here[name].shared and there[name].shared):
-            yield blocker(
-                "datastore-local",
-                f"{case.vm} has a disk in datastore {name!r}, which is not shared by {source} and {destination}",
-                "its files would stay behind",
-                "put its disks on a shared datastore, see `godwit datastore list`",
-            )
-        elif here[name].path != there[name].path:
-            yield blocker(
-                "datastore-path",
-                f"datastore {name!r} lies at two paths",
-                f"{here[name].path} on {source}, {there[name].path} on {destination}",
-                "mount it at one path everywhere",
-            )
+def vm_is_off(case: Case) -> Found:
+    """Nobody runs it, or it may be shut down."""
+    if case.move.restarts:
+        return
+    for host in (case.source, case.destination):
+        for each in host.vms:
+            if each.name == case.vm and each.state not in {VmState.stopped, VmState.crashed}:
+                yield blocker(
+                    "vm-running",
+                    f"{case.vm} is not off",
+                    f"it is {each.state} on {host.host}",
+                    "stop it first, or let it be shut down and started again with --yes",
+                )
 
 
 def uefi_is_the_same(case: Case) -> Found:
@@ -115,7 +102,7 @@ def machine_is_there(case: Case) -> Found:
         evidence = f"QEMU {qemu.version} there says that {', '.join(lacks) or 'the model itself'} is missing"
     else:
         return
-    yield blocker("machine-incompatible", what, evidence, "choose another host, or move it stopped")
+    yield blocker("machine-incompatible", what, evidence, "choose another host, or move it switched off (--cold)")
 
 
 def memory_is_free(case: Case) -> Found:
@@ -172,9 +159,9 @@ def clocks_agree(case: Case) -> Found:
 
 RULES: tuple[Rule, ...] = (
     vm_is_at_source,
+    vm_is_off,
     vm_is_not_at_destination,
     networks_are_there,
-    datastores_are_there,
     uefi_is_the_same,
     machine_is_there,
     memory_is_free,

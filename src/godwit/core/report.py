@@ -10,7 +10,10 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Literal
 
+from pydantic import ConfigDict, Field
+
 from godwit.core.finding import Finding
+from godwit.core.migration import Kind
 from godwit.core.model import Fact
 
 
@@ -88,6 +91,23 @@ class ConnectionReport(Fact):
     survived: bool
 
 
+class DiskReport(Fact):
+    """What one disk that went became."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore", populate_by_name=True, serialize_by_alias=True)
+
+    disk: str
+    source: str = Field(alias="from")
+    """Where its file, or its LUN, was."""
+    to: str
+    copied_bytes: int
+    """What it held; later writes, which went to both, are not counted."""
+    skipped_bytes: int
+    """The rest: zeros, which were not sent."""
+    ms: float
+    """Until the copy was equal for the first time."""
+
+
 class TimelineEntry(Fact):
     """One event of the hand-over."""
 
@@ -100,6 +120,7 @@ class Report(Fact):
 
     id: str
     vm: str
+    kind: Kind = Kind.live
     source: str
     destination: str
     outcome: Literal["done", "failed", "cancelled", "in-doubt", "lost"]
@@ -119,6 +140,8 @@ class Report(Fact):
     """None: not observed."""
     findings: tuple[Finding, ...] = ()
     """What the checks before it warned of, and the blockers that `--force` went over."""
+    disks: tuple[DiskReport, ...] = ()
+    """Those that went."""
     timeline: tuple[TimelineEntry, ...] = ()
     error: str | None = None
     stopped_at_ms: float | None = None

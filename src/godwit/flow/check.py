@@ -24,7 +24,9 @@ async def check(move: Move, sides: Sides) -> Plan:
         for each in findings:
             if each.severity is not Severity.note:
                 await _tell(each, sides.diary)
-        return make(move, case.source, case.destination)
+        plan = make(move, case.source, case.destination)
+        await sides.diary.planned(plan)
+        return plan
 
 
 async def _tell(finding: Finding, diary: Diary) -> None:

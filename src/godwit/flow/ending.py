@@ -20,8 +20,9 @@ ASK_AGAIN_S = 1.0
 
 @asynccontextmanager
 async def phase(entered: Phase, diary: Diary, *, limit_s: float | None = None) -> AsyncIterator[None]:
-    """The diary says that phase, and the body has its time."""
-    await diary.enter(entered)
+    """The diary says that phase, unless it does already, and the body has its time."""
+    if diary.phase != entered:
+        await diary.enter(entered)
     async with deadline(entered, limit_s=limit_s):
         yield
 
@@ -81,6 +82,16 @@ async def persist(order: Callable[[], Awaitable[T]]) -> T:
         try:
             return await order()
         except Unreachable:
+            await asyncio.sleep(ASK_AGAIN_S)
+
+
+async def asked(question: Callable[[], Awaitable[T]], diary: Diary) -> T:
+    """The answer to an order that may be repeated; whoever is being restarted is asked again."""
+    while True:
+        try:
+            return await question()
+        except Unreachable as error:
+            await warn(diary, f"asking again: {error}")
             await asyncio.sleep(ASK_AGAIN_S)
 
 

@@ -7,9 +7,17 @@ from typing import Literal, cast
 
 from godwit.contract.host import HandedOver, Relayed, Settled
 from godwit.core.finding import Finding
-from godwit.core.migration import Event, Migration
+from godwit.core.migration import Event, EventKind, Migration
 from godwit.core.phase import Phase
-from godwit.core.report import Announcement, Forecast, NetworkReport, RelayEnd, Report, TimelineEntry
+from godwit.core.report import (
+    Announcement,
+    DiskReport,
+    Forecast,
+    NetworkReport,
+    RelayEnd,
+    Report,
+    TimelineEntry,
+)
 
 FRAMES = {
     "rarp": {"rarp"},
@@ -36,6 +44,7 @@ def compose(
     base = Report(
         id=migration.id,
         vm=migration.vm,
+        kind=migration.kind,
         source=migration.source,
         destination=migration.destination,
         outcome=cast(Outcome, outcome),
@@ -45,6 +54,7 @@ def compose(
         timeline=tuple(TimelineEntry(at_ms=event.at_ms, event=event.text) for event in _told(events)),
         transferred_bytes=max((e.progress.transferred_bytes for e in events if e.progress), default=0),
         findings=tuple(Finding.model_validate(e.data["finding"]) for e in events if "finding" in e.data),
+        disks=tuple(DiskReport.model_validate(e.data) for e in events if e.kind is EventKind.disk_copied),
         error=migration.error,
     )
     return _with_hand_over(base, handed, settled) if handed else base

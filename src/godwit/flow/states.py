@@ -23,9 +23,10 @@ async def reserved(plan: Plan, sides: Sides) -> AsyncIterator[None]:
 
     async with undone_by(release, sides.diary):
         async with phase(Phase.reserving, sides.diary):
-            words = asked.model_dump() | {"memory_mib": plan.move.spec.memory_mib}
-            await sides.source.reserve(Reserve(**words, role="source"))
-            await sides.destination.reserve(Reserve(**words, role="destination"))
+            words = asked.model_dump() | {"memory_mib": plan.memory_mib}
+            await sides.source.reserve(Reserve(**words, role="source" if plan.runs else "resting"))
+            if not plan.stays:
+                await sides.destination.reserve(Reserve(**words, role="destination"))
         yield
 
 
@@ -60,12 +61,13 @@ def _incoming(plan: Plan) -> PrepareIncoming:
     move = plan.move
     return PrepareIncoming(
         **order(move).model_dump(),
-        spec=move.spec,
-        pinned=move.pinned,
+        spec=plan.spec,
+        pinned=plan.pinned,
         source=move.source,
         source_peer_address=plan.source_peer_address,
         source_address=plan.source_address,
         multifd=plan.multifd,
+        disks=bool(plan.disks),
     )
 
 
@@ -80,4 +82,5 @@ def _outgoing(plan: Plan, ready: IncomingReady) -> PrepareOutgoing:
         multifd=plan.multifd,
         max_blackout_ms=move.request.max_blackout_ms,
         bandwidth_bytes_per_s=move.request.bandwidth_bytes_per_s,
+        disks=bool(plan.disks),
     )

@@ -54,6 +54,10 @@ class Outfit:
         """One directory that all hosts see at the same path."""
         return self.lab.data_dir / "datastore"
 
+    def local(self, node: Node) -> Path:
+        """A directory that only this host sees."""
+        return self.lab.data_dir / node.name / "local"
+
 
 def equip(outfit: Outfit, progress: Callable[[str], None]) -> None:
     """Every daemon finds its configuration, certificate and directories."""
@@ -63,6 +67,7 @@ def equip(outfit: Outfit, progress: Callable[[str], None]) -> None:
     for node in outfit.plan.hosts:
         _write(outfit.lab.config_of(node.name), agent_config(outfit, node, issued[node.name]))
         (outfit.lab.data_dir / node.name / "state").mkdir()
+        outfit.local(node).mkdir()
         if tree := outfit.plan.settings.qemu.get(node.name):
             _gather_firmware(tree, _firmware(outfit.lab, node))
     manager = outfit.plan.manager.name
@@ -83,7 +88,10 @@ def agent_config(outfit: Outfit, node: Node, tls: Tls) -> AgentConfig:
         probe_kernel=outfit.images["base"] / "vmlinuz",
         cache_dir=outfit.cache_dir,
         networks={"lan": NetworkConfig(bridge=HOST_BRIDGE)},
-        datastores={"default": DatastoreConfig(path=outfit.datastore, shared=True)},
+        datastores={
+            "default": DatastoreConfig(path=outfit.datastore, shared=True),
+            "local": DatastoreConfig(path=outfit.local(node)),
+        },
         **(_unpacked_qemu(tree, _firmware(outfit.lab, node)) if tree else {}),
     )
 
@@ -96,7 +104,10 @@ def manager_config(outfit: Outfit, tls: Tls) -> ManagerConfig:
         tls=tls,
         hosts={node.name: HostConfig(address=f"{node.address(CONTROL)}:{AGENT_PORT}") for node in outfit.plan.hosts},
         networks={"lan": ManagerNetworkConfig(pool=LAN_POOL)},
-        datastores={"default": DatastoreConfig(path=outfit.datastore, shared=True)},
+        datastores={
+            "default": DatastoreConfig(path=outfit.datastore, shared=True),
+            "local": DatastoreConfig(path=outfit.lab.data_dir / "HOST" / "local"),
+        },
         images={name: ImageConfig(path=path) for name, path in outfit.images.items()},
     )
 

@@ -8,15 +8,22 @@ from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 
 from godwit.contract.host import Host, Order
-from godwit.core.errors import Failed, GodwitError, Unreachable, Unresolved
-from godwit.core.migration import Event, EventKind, Migration
+from godwit.core.errors import Failed, GodwitError, TimedOut, Unreachable, Unresolved
+from godwit.core.migration import Event, EventKind, Kind, Migration
 from godwit.core.phase import DEADLINES_S, STEPS, Phase
+from godwit.core.plan import Plan
 from godwit.core.verdict import Statement, Verdict, verdict
+from godwit.flow.cold import start_again
+from godwit.flow.disks import keep_new_disks
+from godwit.flow.sides import Sides
+from godwit.flow.ways import WAYS
 from godwit.manager.book import Book
 
 ASK_AGAIN_S = 1.0
 UNDO_S = 20.0
 """An agent that is being restarted answers again within this; one that does not is left with what it holds."""
+
+Undo = Callable[[Order], Awaitable[object]]
 
 UNTOUCHED = frozenset({Phase.pending, Phase.checking})
 
@@ -34,13 +41,13 @@ def route(now: Phase, goal: Phase) -> list[Phase]:
     raise ValueError(f"no way from {now} to {goal}")
 
 
-async def adopt(migration: Migration, *, source: Host, destination: Host, book: Book) -> None:
+async def adopt(migration: Migration, plan: Plan | None, sides: Sides, book: Book) -> None:
     """The migration has ended as its VM's hosts say: `done`, `failed` and undone, or `lost`.
 
     Asks for as long as it takes; after the time that a hand-over may take the diary says `in-doubt`, and what both
     hosts say.
     """
-    end = _Ending(migration, source, destination, book)
+    end = (_Ending if migration.kind is Kind.live else _EndingOfDisks)(migration, plan, sides, book)
     loop = asyncio.get_running_loop()
     doubt_at_s = loop.time() + DEADLINES_S[Phase.handing_over]
     while not await end.reached():
@@ -54,22 +61,21 @@ async def adopt(migration: Migration, *, source: Host, destination: Host, book: 
 class _Ending:
     """One migration, asked for again and again."""
 
-    def __init__(self, migration: Migration, source: Host, destination: Host, book: Book) -> None:
+    def __init__(self, migration: Migration, plan: Plan | None, sides: Sides, book: Book) -> None:
         self._migration = migration
         self._order = Order(migration=migration.id, attempt=migration.attempt, epoch=migration.epoch, vm=migration.vm)
-        self._source = source
-        self._destination = destination
+        self._plan = plan
+        self._sides = sides
+        self._source = sides.source
+        self._destination = sides.destination
         self._book = book
         self._undo_until_s: float | None = None
         self._why = ""
 
     async def reached(self) -> bool:
         """The hosts said enough, and did what was left to do."""
-        source, destination = await asyncio.gather(self._hear(self._source), self._hear(self._destination))
-        named = ((self._migration.source, source), (self._migration.destination, destination))
-        self._why = "; ".join(str(told or f"{host} does not answer") for host, told in named)
         try:
-            match verdict(source, destination):
+            match await self._verdict():
                 case Verdict.moved:
                     await self._finish()
                 case Verdict.stayed:
@@ -82,6 +88,12 @@ class _Ending:
             self._why = error.message
             return False
         return True
+
+    async def _verdict(self) -> Verdict:
+        source, destination = await asyncio.gather(self._hear(self._source), self._hear(self._destination))
+        named = ((self._migration.source, source), (self._migration.destination, destination))
+        self._why = "; ".join(str(told or f"{host} does not answer") for host, told in named)
+        return verdict(source, destination)
 
     def doubt(self) -> str:
         """What is known, and what a person can do."""
@@ -110,6 +122,9 @@ class _Ending:
             if not self._book.is_settled_by_hand:
                 raise
             await self._warn(f"the source keeps what it has of {self._order.vm}: {error.message}")
+        else:
+            if self._plan:
+                await keep_new_disks(self._plan, self._sides)
         await self._book.enter(Phase.done)
 
     async def _note_hand_over(self) -> None:
@@ -122,12 +137,26 @@ class _Ending:
     async def _undo(self) -> None:
         """The VM has stayed: nothing of the migration is left."""
         if self._book.phase not in UNTOUCHED:
-            await self._source.abort_outgoing(self._order)
+            await self._take_back()
             await _walk(self._book, Phase.undoing)
-            await self._undone(self._destination.abort_incoming)
+            for undo in self._undos():
+                await self._undone(undo)
         await self._release()
-        why = Failed(f"the manager ended while {self._order.vm} was being moved; it runs where it was: move it again")
+        why = Failed(f"the manager ended while {self._order.vm} was being moved; it is where it was: move it again")
         await _walk(self._book, Phase.failed, why)
+
+    async def _take_back(self) -> None:
+        """The source runs the VM for certain, or this raises."""
+        await self._source.abort_outgoing(self._order)
+
+    def _undos(self) -> tuple[Undo, ...]:
+        """What such a move began, last things first."""
+        return self._around_disks(self._destination.abort_incoming)
+
+    def _around_disks(self, *others: Undo) -> tuple[Undo, ...]:
+        if self._plan and self._plan.disks:
+            return (self._source.end_mirror, *others, self._destination.discard_disks)
+        return others
 
     async def _lose(self) -> None:
         """Neither host has a copy that may run: nothing of it is left."""
@@ -141,7 +170,7 @@ class _Ending:
             await self._undone(self._destination.release)
             await self._undone(self._source.release)
 
-    async def _undone(self, what: Callable[[Order], Awaitable[object]]) -> None:
+    async def _undone(self, what: Undo) -> None:
         """That was undone, or cannot be; `Unreachable`: it shall be tried again, which is harmless."""
         now_s = asyncio.get_running_loop().time()
         self._undo_until_s = self._undo_until_s or now_s + UNDO_S
@@ -154,6 +183,41 @@ class _Ending:
 
     async def _warn(self, text: str) -> None:
         await self._book.record(Event(at=datetime.now(UTC), kind=EventKind.warned, text=text))
+
+
+class _EndingOfDisks(_Ending):
+    """One whose VM stays where it is, or is off: nobody runs it but by the manager's word, which the diary has."""
+
+    async def _verdict(self) -> Verdict:
+        began = self._book.phase in {Phase.handing_over, Phase.settling, Phase.in_doubt}
+        return Verdict.moved if began else Verdict.stayed
+
+    async def _finish(self) -> None:
+        """The hand-over is repeated, which is harmless; where it failed nothing has changed."""
+        assert self._plan is not None, "it was made before the first phase that leads here"
+        way = WAYS[self._plan.move.kind]
+        if self._book.phase is not Phase.settling:
+            try:
+                await way.commit(self._plan, self._sides)
+            except (Unreachable, TimedOut):
+                raise
+            except Failed:
+                await self._undo()
+                return
+            await _walk(self._book, Phase.settling)
+        await way.complete(self._plan, self._sides)
+        await self._book.enter(Phase.done)
+
+    async def _take_back(self) -> None:
+        return
+
+    def _undos(self) -> tuple[Undo, ...]:
+        restarts = self._plan and self._plan.move.restarts
+        return self._around_disks(*((self._start_again,) if restarts else ()))
+
+    async def _start_again(self, order: Order) -> None:
+        assert self._plan is not None
+        await start_again(self._plan, self._sides)
 
 
 async def _walk(book: Book, goal: Phase, error: GodwitError | None = None) -> None:

@@ -8,9 +8,10 @@ from typing import Any
 from godwit.contract.host import HandedOver, Settled
 from godwit.contract.store import Change, MigrationRecord, VmRecord
 from godwit.core.errors import GodwitError
-from godwit.core.migration import Event, EventKind, Migration
-from godwit.core.model import VmState
+from godwit.core.migration import Event, EventKind, Kind, Migration
+from godwit.core.model import VmSpec, VmState
 from godwit.core.phase import ENDED, Phase, step
+from godwit.core.plan import Plan
 from godwit.manager.feed import Feed
 from godwit.manager.records import Records
 
@@ -45,6 +46,14 @@ class Book:
             fields |= {"error": None, "error_kind": None}
         await self._write(Event(at=now, kind=kind, text=text, phase=phase), fields)
 
+    async def planned(self, plan: Plan, /) -> None:
+        """What will be done is kept: whoever picks this migration up goes by it."""
+        await self._records.change(lambda: Change(migrations=(self._record().model_copy(update={"plan": plan}),)))
+
+    async def stored(self, spec: VmSpec, /) -> None:
+        """The VM's record says where its disks lie."""
+        await self._records.change_vm(spec.name, spec=spec)
+
     async def record(self, event: Event, /) -> None:
         """The event is in the feed; its progress is the migration's."""
         await self._write(event, {"progress": event.progress} if event.progress else {})
@@ -61,7 +70,7 @@ class Book:
         if self._phase in ENDED:
             await self._records.change(lambda: self._followed(settled))
             return
-        text = f"{len(settled.announcements)} announcements are out"
+        text = f"{len(settled.announcements)} announcements are out" if settled.announcements else "all is in place"
         event = Event(at=datetime.now(UTC), kind=EventKind.announced, text=text)
         await self._write(event, {"settled": settled.settled}, settled=settled)
 
@@ -85,9 +94,12 @@ class Book:
         """Nothing of it goes on in the network any more."""
         return self._records.migration(self._id).migration.settled
 
+    def _record(self) -> MigrationRecord:
+        return self._records.migration(self._id)
+
     def _followed(self, settled: Settled) -> Change:
         """The VM's record is not touched: it may be on its way elsewhere."""
-        old = self._records.migration(self._id)
+        old = self._record()
         migration = old.migration.model_copy(update={"settled": settled.settled})
         return Change(migrations=(old.model_copy(update={"migration": migration, "settled": settled}),))
 
@@ -96,7 +108,7 @@ class Book:
         sequence = self._sequence
 
         def make() -> Change:
-            old = self._records.migration(self._id)
+            old = self._record()
             new = old.model_copy(update={"migration": old.migration.model_copy(update=fields), **parts})
             vm = _vm_after(self._records.vm(old.migration.vm), new)
             return Change(vms=(vm,), migrations=(new,), events=(_placed(event, sequence, new.migration),))
@@ -117,8 +129,10 @@ def _vm_after(vm: VmRecord, record: MigrationRecord) -> VmRecord:
     fields: dict[str, Any] = {"state": VmState.migrating, "reason": None}
     if record.handed or migration.phase in {Phase.settling, Phase.done}:
         fields["host"] = migration.destination
+        fields |= {"spec": record.plan.spec, "pinned": record.plan.pinned} if record.plan else {}
     if migration.phase in ENDED:
-        fields |= {"state": VmState.running, "migration": None}
+        resting = migration.kind is Kind.cold  # one that runs all the same is looked at when this has ended
+        fields |= {"state": VmState.stopped if resting else VmState.running, "migration": None}
     if migration.phase is Phase.in_doubt:
         fields |= {"state": VmState.in_doubt, "reason": migration.error}
     if migration.phase is Phase.lost:

@@ -22,11 +22,13 @@ from godwit.core.report import Report
 from godwit.flow.ending import deadline, uninterrupted
 from godwit.flow.migrate import migrate
 from godwit.flow.report import compose
+from godwit.flow.sides import Sides
 from godwit.manager.adopt import adopt
 from godwit.manager.book import Book
 from godwit.manager.checking import Checker
 from godwit.manager.feed import Feed
 from godwit.manager.fleet import Fleet
+from godwit.manager.movable import movable
 from godwit.manager.records import Records
 from godwit.manager.settling import settle
 from godwit.manager.turns import Turns
@@ -65,10 +67,10 @@ class Runner:
     async def start(self, request: MigrationRequest) -> Migration:
         """The migration is stored and goes on by itself; `Refused` when it cannot be made."""
         with self._records.claimed(request.vm, "being moved"):
-            vm = _movable(self._records.vm(request.vm))
+            vm = movable(self._records.vm(request.vm), request)
             move = await self._move(vm, request)
             record = _record(move)
-            await self._records.change(lambda: _begun(_movable(self._records.vm(request.vm)), record))
+            await self._records.change(lambda: _begun(movable(self._records.vm(request.vm), request), record))
         self._begin(move, Book(self._records, self._feed, record.id))
         await asyncio.sleep(0)  # the story has begun, so that cancelling it is told in its diary
         return record.migration
@@ -135,20 +137,30 @@ class Runner:
 
     async def _move(self, vm: VmRecord, request: MigrationRequest) -> Move:
         """What shall be done, if both hosts say now that it can be."""
-        if request.destination:
-            self._fleet.host(request.destination)
-            self._records.demand_open(request.destination)
-            destination = request.destination
-        else:
-            destination = choose_host(
-                Needs.of(vm.spec), self._records.open_hosts(await self._fleet.look()), exclude=vm.host
-            )
-        if destination == vm.host:
-            raise Refused(f"{vm.name} runs on {vm.host} already: name another host", "same-host")
+        destination = await self._destination(vm, request)
+        if vm.state is not VmState.running:
+            request = request.model_copy(update={"shut_down": False})  # it is off already, and stays off
         id = f"m{await self._records.store.next_number('migrations')}"
         move = self._checker.move(vm, request, destination=destination, id=id)
         await self._refuse_obstacles(move)
         return move
+
+    async def _destination(self, vm: VmRecord, request: MigrationRequest) -> str:
+        """The one asked for; without one, a VM whose disks shall go stays, and another goes where there is room."""
+        goes = request.datastore is not None or bool(request.disks)
+        if request.destination:
+            self._fleet.host(request.destination)
+            self._records.demand_open(request.destination)
+        destination = request.destination or (vm.host if goes else None)
+        if destination is None:
+            able = self._records.open_hosts(await self._fleet.look())
+            destination = choose_host(Needs.of(vm.spec), able, exclude=vm.host)
+        if destination == vm.host and not goes:
+            raise Refused(
+                f"{vm.name} {'is' if request.cold else 'runs'} on {vm.host} already: name another host, or a datastore",
+                "same-host",
+            )
+        return destination
 
     async def _refuse_obstacles(self, move: Move) -> None:
         try:
@@ -213,23 +225,8 @@ class Runner:
         self._adopted[id] = book
         migration = self._records.migration(id).migration
         source, destination = self._fleet.host(migration.source), self._fleet.host(migration.destination)
-        await adopt(migration, source=source, destination=destination, book=book)
+        await adopt(migration, self._records.migration(id).plan, Sides(source, destination, book), book)
         await self._watcher.look(migration.vm)
-
-
-def _movable(vm: VmRecord) -> VmRecord:
-    if vm.migration is not None:
-        raise Refused(
-            f"{vm.name} is being moved already by migration {vm.migration}: see `godwit migration show {vm.migration}`",
-            "vm-migrating",
-        )
-    if vm.state is not VmState.running:
-        raise Refused(
-            f"{vm.name} is {vm.state} on {vm.host}: only a running VM can be moved live; "
-            "start it first (moving a stopped one is what --cold will be for)",
-            "vm-not-running",
-        )
-    return vm
 
 
 def _record(move: Move) -> MigrationRecord:
@@ -241,6 +238,7 @@ def _record(move: Move) -> MigrationRecord:
             destination=move.destination,
             attempt=move.attempt,
             epoch=move.epoch,
+            kind=move.kind,
             request=move.request,
             started_at=datetime.now(UTC),
         )

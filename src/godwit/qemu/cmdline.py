@@ -12,6 +12,7 @@ from pathlib import Path
 
 from godwit.core.errors import Invalid
 from godwit.core.model import Accelerator, Disk, Nic, Pinned, VmSpec
+from godwit.qemu import blocks
 
 _FIRST_NIC_SLOT = 0x02
 _FIRST_DISK_SLOT = 0x0A
@@ -167,10 +168,7 @@ def _disk(spec: VmSpec, index: int) -> list[str]:
 
 
 def _node(name: str, disk: Disk) -> str:
-    """O_DIRECT, so that the destination never reads what the source has not yet written; image locks on."""
-    how: dict[str, object] = {"cache": {"direct": True}, **({"read-only": True} if disk.read_only else {})}
-    file = {"driver": "file", "filename": disk.path, "locking": "on", **how}
-    return json.dumps({"node-name": name, "driver": disk.format, "file": file, **how})
+    return json.dumps(blocks.node(name, disk))
 
 
 def _device(**options: object) -> list[str]:

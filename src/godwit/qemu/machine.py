@@ -9,7 +9,7 @@ import os
 import shutil
 import signal
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -84,17 +84,23 @@ class Machine:
     @classmethod
     async def start(cls, launch: Launch, *, env: Mapping[str, str], timeout_s: float) -> Machine:
         """QEMU runs under a keeper and answers. On failure nothing is left, and the error has QEMU's last words."""
-        run_dir = launch.run_dir
-        _check_length(run_dir)
         tap_fds = [fd for fds in launch.tap_fds for fd in fds]
-        order = {"argv": argv(launch), "env": dict(env), "tap_fds": tap_fds}
+        return await cls.start_program(argv(launch), launch.run_dir, env=env, timeout_s=timeout_s, tap_fds=tap_fds)
+
+    @classmethod
+    async def start_program(
+        cls, words: list[str], run_dir: Path, *, env: Mapping[str, str], timeout_s: float, tap_fds: Sequence[int] = ()
+    ) -> Machine:
+        """As `start`, for any program that answers QMP at `qmp.sock` in that directory."""
+        _check_length(run_dir)
+        order = {"argv": words, "env": dict(env), "tap_fds": list(tap_fds)}
         try:
-            run_dir.mkdir(mode=0o700, parents=True)
+            run_dir.mkdir(mode=0o700, parents=True)  # noqa: ASYNC240 - in memory, and nothing goes on before it
         except FileExistsError as error:
-            raise Refused(f"{run_dir} exists: {launch.spec.name} runs here already, or retire what is left") from error
+            raise Refused(f"{run_dir} exists: {run_dir.name} runs here already, or retire what is left") from error
         try:
             (run_dir / "launch.json").write_text(json.dumps(order))
-            await _start_keeper(run_dir, tap_fds, timeout_s=timeout_s)
+            await _start_keeper(run_dir, list(tap_fds), timeout_s=timeout_s)
             return await cls._meet(run_dir)
         except BaseException:
             await _remove(run_dir)
@@ -133,6 +139,11 @@ class Machine:
         left = cls(run_dir, Monitor.dead(run_dir / "keeper.sock"), keeper or nobody, qemu or nobody)
         left.gone.set()
         return left
+
+    @staticmethod
+    async def sweep(run_dir: Path) -> None:
+        """Whatever a dead one left there is gone."""
+        await _remove(run_dir)
 
     async def history(self) -> History:
         """All that QEMU said, and whether it is alive; `Unreachable` if its keeper does not answer."""

@@ -80,6 +80,17 @@ async def prepare_sender(
     await monitor.execute("migrate-set-parameters", {**_common(multifd, channels), **limits})
 
 
+async def pause_before_switch(monitor: Monitor) -> None:
+    """The next stream waits, vCPUs stopped and disks still open, until `go_on`: MIGRATION says `pre-switchover`."""
+    paused = {"capability": "pause-before-switchover", "state": True}
+    await monitor.execute("migrate-set-capabilities", capabilities=[paused])
+
+
+async def go_on(monitor: Monitor) -> None:
+    """A stream that waits goes on."""
+    await monitor.execute("migrate-continue", state="pre-switchover")
+
+
 async def start_sending(monitor: Monitor, uri: str) -> None:
     """The stream has begun, or QEMU refused; later failures come as MIGRATION events."""
     await monitor.execute("migrate", uri=uri)

@@ -13,7 +13,7 @@ from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 from functools import cache
 from inspect import isfunction
-from typing import Any, TypeVar, get_args, get_origin, get_type_hints
+from typing import Any, Generic, Protocol, TypeVar, get_args, get_origin, get_type_hints
 
 from pydantic import BaseModel, ValidationError
 
@@ -47,9 +47,11 @@ class Verb:
 @cache
 def verbs(protocol: type) -> Mapping[str, Verb]:
     """Each public method of the protocol by name, in the order of its file; `Broken` if one has another shape."""
+    parts = [each for each in reversed(protocol.__mro__) if each not in {object, Generic, Protocol}]
     return {
         name: _verb(protocol, name)
-        for name, member in vars(protocol).items()
+        for part in parts
+        for name, member in vars(part).items()
         if isfunction(member) and not name.startswith("_")
     }
 

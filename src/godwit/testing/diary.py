@@ -7,7 +7,9 @@ from dataclasses import dataclass, field
 from godwit.contract.host import HandedOver, Settled
 from godwit.core.errors import GodwitError
 from godwit.core.migration import Event
+from godwit.core.model import VmSpec
 from godwit.core.phase import Phase, step
+from godwit.core.plan import Plan
 
 
 @dataclass
@@ -19,6 +21,8 @@ class MemoryDiary:
     error: GodwitError | None = None
     handed: HandedOver | None = None
     told: Settled | None = None
+    plan: Plan | None = None
+    spec: VmSpec | None = None
 
     @property
     def phase(self) -> Phase:
@@ -34,6 +38,14 @@ class MemoryDiary:
         """By the table."""
         self.phases.append(step(self.phase, phase))
         self.error = error or self.error
+
+    async def planned(self, plan: Plan, /) -> None:
+        """Kept."""
+        self.plan = plan
+
+    async def stored(self, spec: VmSpec, /) -> None:
+        """Kept."""
+        self.spec = spec
 
     async def record(self, event: Event, /) -> None:
         """Kept."""

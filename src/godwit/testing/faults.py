@@ -20,7 +20,7 @@ class Fault(StrEnum):
     answer_lost = "answer-lost"
 
 
-STREAMS = frozenset({"copy", "watch", "console"})
+STREAMS = frozenset({"copy", "mirror_disks", "watch", "console"})
 
 
 class FaultyHost:

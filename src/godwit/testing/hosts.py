@@ -7,7 +7,6 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
-from godwit.contract.disks import Blank, CreateDisk, FromImage, RemoveDisk, Seed, UseDatastores
 from godwit.contract.host import (
     ConsoleData,
     HandedOver,
@@ -29,12 +28,11 @@ from godwit.contract.looks import ExchangeFrames, FilesLook, LookAtFiles, Segmen
 from godwit.core.errors import NotFound, Refused, Unresolved
 from godwit.core.looked import FileLook, Heard, SegmentLook, VmLook
 from godwit.core.migration import Event, EventKind
-from godwit.core.model import DatastoreFacts, Disk, HostFacts, VmState, VmStatus
+from godwit.core.model import HostFacts, VmSpec, VmState, VmStatus
 from godwit.core.ownership import OWNERS, Cue, Ownership, step
 from godwit.core.report import Announcement, RelayEnd
 from godwit.core.verdict import QemuSeen, Statement
-
-FREE_BYTES = 1 << 40
+from godwit.testing.fake_disks import FakeDisks
 
 
 @dataclass
@@ -55,27 +53,17 @@ class FakeVm:
 
 
 @dataclass
-class FakeHost:
+class FakeHost(FakeDisks):
     """Implements contract.host.Host."""
 
-    told: HostFacts
     peers: dict[str, FakeHost] = field(default_factory=dict)
     vms: dict[str, FakeVm] = field(default_factory=dict)
     moving: dict[str, Order] = field(default_factory=dict)
     promised_mib: dict[str, int] = field(default_factory=dict)
     passes: int = 3
     listeners: set[asyncio.Queue[VmStatus]] = field(default_factory=set)
-    files: dict[str, CreateDisk] = field(default_factory=dict)
-    """By path; one dictionary for all hosts that share their datastores."""
     parted: dict[str, Ownership] = field(default_factory=dict)
     """What the journals of VMs say that are not here any more."""
-    added: tuple[DatastoreFacts, ...] = ()
-    """By the manager."""
-
-    @property
-    def name(self) -> str:
-        """The host's."""
-        return self.told.host
 
     def is_running(self, vm: str) -> bool:
         """Its vCPUs run here."""
@@ -88,7 +76,18 @@ class FakeHost:
     def leftovers(self) -> list[str]:
         """What only a migration that goes on may hold."""
         waiting = [f"{self.name}: {vm} waits" for vm, each in self.vms.items() if each.state not in OWNERS]
+        waiting += [f"{self.name}: disks of {vm} are nobody's" for vm in self.placed]
+        waiting += [f"{self.name}: disks of {vm} are mirrored" for vm in self.mirrored]
         return waiting + [f"{self.name}: {vm} is moving" for vm in {*self.moving, *self.promised_mib}]
+
+    def spec_here(self, vm: str) -> VmSpec | None:
+        """Of a VM that has a copy here."""
+        return self.vms[vm].request.spec if vm in self.vms else None
+
+    def use_spec(self, vm: str, spec: VmSpec) -> None:
+        """Its copy here is that from now on."""
+        here = self.vms[vm]
+        here.request = here.request.model_copy(update={"spec": spec})
 
     async def facts(self, request: Nothing, /) -> HostFacts:
         """As told, with what is here."""
@@ -116,6 +115,7 @@ class FakeHost:
         name = request.spec.name
         if name in self.vms:
             raise Refused(f"a QEMU of {name} is on {self.name} already")
+        self.refuse_given(request)
         await self._has_room(name, request.spec.memory_mib)
         self.vms[name] = FakeVm(request, Ownership.own, running=True)
         return self._tell(name)
@@ -123,7 +123,7 @@ class FakeHost:
     async def stop_vm(self, request: StopVm, /) -> VmStatus:
         """Gone at once."""
         status = self._status(request.name)
-        if request.name in self.moving:
+        if request.name in self.moving and self.moving[request.name].migration != request.migration:
             raise Refused(f"{request.name} is being moved")
         return self._end(status)
 
@@ -135,42 +135,6 @@ class FakeHost:
         """Echoes."""
         async for message in request:
             yield ConsoleData(data=message.data)
-
-    async def use_datastores(self, request: UseDatastores, /) -> Nothing:
-        """Each one is there, unless its path says that it is absent."""
-        own = {each.name for each in self.told.datastores}
-        seen = [each for each in request.datastores if each.name not in own and not each.path.startswith("/absent")]
-        self.added = tuple(DatastoreFacts(**each.model_dump(), free_bytes=FREE_BYTES) for each in seen)
-        return Nothing()
-
-    async def create_disk(self, request: CreateDisk, /) -> Disk:
-        """Made once."""
-        datastore = self._datastore(request.datastore)
-        path = f"{datastore.path}/{request.vm}/{request.name}.{request.format}"
-        if path in self.files:
-            raise Refused(f"{path} is there already")
-        size_bytes = request.content.size_bytes if isinstance(request.content, Blank | FromImage) else None
-        disk = Disk(
-            name=request.name,
-            datastore=request.datastore,
-            path=path,
-            format=request.format,
-            size_bytes=size_bytes or 1 << 30,
-            read_only=isinstance(request.content, Seed),
-            clustered=request.clustered,
-        )
-        if disk.size_bytes > datastore.free_bytes:
-            raise Refused(f"datastore {request.datastore} has {datastore.free_bytes} bytes free on {self.name}")
-        self.files[path] = request
-        return disk
-
-    async def remove_disk(self, request: RemoveDisk, /) -> Nothing:
-        """Gone."""
-        self._datastore(request.disk.datastore)
-        if request.vm in self.vms:
-            raise Refused(f"{request.vm} uses its disk {request.disk.name} on {self.name}")
-        self.files.pop(request.disk.path, None)
-        return Nothing()
 
     async def look_at_vm(self, request: VmRef, /) -> VmLook:
         """Nothing is odd about it."""
@@ -205,8 +169,10 @@ class FakeHost:
         if request.role == "destination":
             await self._has_room(request.vm, request.memory_mib)
             self.promised_mib[request.vm] = request.memory_mib
-        else:
+        elif request.role == "source":
             self._status(request.vm)
+        elif request.vm in self.vms:
+            raise Refused(f"{request.vm} is not off on {self.name}")
         self.moving[request.vm] = order
         return Nothing()
 
@@ -325,12 +291,6 @@ class FakeHost:
     def crash(self, vm: str) -> None:
         """Its QEMU ends by itself."""
         self._end(self._status(vm).model_copy(update={"exit_status": 139}), VmState.crashed)
-
-    def _datastore(self, name: str) -> DatastoreFacts:
-        for each in (*self.told.datastores, *self.added):
-            if each.name == name:
-                return each
-        raise NotFound(f"{self.name} does not see datastore {name!r}")
 
     async def _has_room(self, vm: str, memory_mib: int) -> None:
         free = (await self.facts(Nothing())).memory_free_mib + self.promised_mib.get(vm, 0)

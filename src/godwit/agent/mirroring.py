@@ -1,0 +1,262 @@
+"""Disks on their way from here or to here: served, mirrored, finished, given up."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime
+from pathlib import Path
+
+from godwit.agent.local import LocalVm, Place
+from godwit.agent.notes import Note
+from godwit.agent.placing import SERVED
+from godwit.agent.storage_daemons import StorageDaemons
+from godwit.agent.vms import Vms
+from godwit.contract.disks import Finished, MirrorDisks, Served, ServeDisks
+from godwit.contract.host import Order
+from godwit.core.errors import Failed, GodwitError, Refused
+from godwit.core.migration import DiskProgress, Event, EventKind, Progress
+from godwit.core.model import Disk, DiskMove, Fact, Name, VmSpec
+from godwit.core.ownership import Ownership
+from godwit.qemu import disk_key, mirror
+from godwit.qemu.blocks import allocated_bytes, node_of
+from godwit.qemu.machine import Machine
+from godwit.qemu.mirror import Copy
+from godwit.storage import directory
+
+LOOK_S = 0.5
+"""Between two looks at copies that go on."""
+FINISH_S = 45.0
+SILENCE_S = 30.0
+"""A copy that does not move for so long is broken."""
+
+
+class Mirrored(Fact):
+    """The order by which disks leave, and how far it has come."""
+
+    request: MirrorDisks
+    started_at_ms: float
+    finished: tuple[Name, ...] = ()
+
+
+class Mirroring:
+    """For each VM at most one move of disks from here, and one to here."""
+
+    def __init__(self, vms: Vms, daemons: StorageDaemons) -> None:
+        self._vms = vms
+        self._daemons = daemons
+
+    async def serve(self, request: ServeDisks) -> Served:
+        """Disks that were placed here can be written over the migration network, by whoever has the key."""
+        note = Note(self._place(request.vm).state_dir / SERVED, Served)
+        machine = await self._machine(request.vm, request.disks)
+        if (known := note.read()) and await machine.monitor.execute("query-block-exports"):
+            return known
+        key = disk_key.make_key()
+        await disk_key.use_key(machine.monitor, machine.run_dir, key, "server")
+        address = self._vms.config.migration_address
+        writable = tuple(disk.model_copy(update={"read_only": False}) for disk in request.disks)
+        served = Served(address=await mirror.serve(machine.monitor, writable, address=address, encrypted=True), key=key)
+        note.write(served)
+        return served
+
+    async def mirror(self, request: MirrorDisks) -> AsyncIterator[Event]:
+        """Each disk is copied and then kept equal; begun once, and followed from where it is."""
+        note = self._note(request.vm)
+        known = note.read()
+        if known is None or known.request.order() != request.order():
+            known = Mirrored(request=request, started_at_ms=time.time() * 1000)
+            note.write(known)
+        machine = await self._machine(request.vm, tuple(move.disk for move in request.moves))
+        await self._start_missing(machine, request)
+        watch = _Watch(request.moves, known.started_at_ms)
+        while True:
+            copies = await mirror.look(machine.monitor)
+            yield watch.progress(copies)
+            if all(each.is_ready for each in copies):
+                break
+            await asyncio.sleep(LOOK_S)
+        await mirror.hold_equal(machine.monitor)
+        for move in request.moves:
+            _mark(move, request)
+            yield await _copied(machine, move, watch)
+
+    async def finish(self, order: Order) -> Finished:
+        """Each copy is complete; in use, if it is on this host and its VM runs. Asked again, it says the same."""
+        note = self._note(order.vm)
+        known = note.read()
+        if known is None or known.request.order() != order.order():
+            raise Refused(f"{self._vms.config.host} copies no disks of {order.vm} by migration {order.migration}")
+        if known.finished:
+            return Finished(disks=known.finished)
+        vm = self._running(order.vm)
+        if vm and known.request.served is None:
+            finished = await self._pivot(vm, known.request)
+        else:
+            finished = await self._complete(known.request)
+        note.write(known.model_copy(update={"finished": finished.disks}))
+        return finished
+
+    async def end(self, order: Order) -> None:
+        """No disk is copied any more; those that went nowhere are the VM's as before."""
+        note = self._note(order.vm)
+        known = note.read()
+        if known is None or known.request.order() != order.order():
+            return
+        moves = known.request.moves
+        if vm := self._running(order.vm):
+            await mirror.break_off(vm.machine.monitor, moves)
+        await self._daemons.end(order.vm)
+        owner = self._vms.owner(order.vm)
+        if not (owner.is_about(order) and owner.state == Ownership.done):
+            for move in moves:
+                if move.disk.name not in known.finished:
+                    _unmark(move.disk)
+        note.drop()
+
+    def is_old(self, vm: str, disk: Disk) -> bool:
+        """It was a disk of that VM, which runs on with its copy."""
+        known = self._note(vm).read()
+        return known is not None and any(
+            move.disk.path == disk.path and move.disk.name in known.finished for move in known.request.moves
+        )
+
+    def refuse_moved(self, spec: VmSpec) -> None:
+        """`Refused` if a disk of that VM has gone elsewhere, or may have: what is here may be old."""
+        for disk in spec.volumes:
+            if where := directory.moved_to(Path(disk.path)):
+                raise Refused(
+                    f"{disk.path} on {self._vms.config.host} is an old copy: disk {disk.name} of {spec.name} {where}; "
+                    "see `godwit migration list`",
+                    "disk-moved",
+                )
+
+    async def _start_missing(self, machine: Machine, request: MirrorDisks) -> None:
+        served = request.served
+        begun = {each.disk for each in await mirror.look(machine.monitor)}
+        missing = [move for move in request.moves if move.disk.name not in begun]
+        if served and served.key and not begun:
+            await disk_key.use_key(machine.monitor, machine.run_dir, served.key, "client")
+        for move in missing:
+            await mirror.start(
+                machine.monitor,
+                move,
+                server=served.address if served else None,
+                encrypted=bool(served and served.key),
+                bytes_per_s=(request.bandwidth_bytes_per_s or 0) // len(request.moves),
+            )
+
+    async def _pivot(self, vm: LocalVm, request: MirrorDisks) -> Finished:
+        """What QEMU uses afterwards is what counts, and what the passport says."""
+        monitor = vm.machine.monitor
+        why = ""
+        try:
+            copies = await mirror.pivot(monitor, timeout_s=FINISH_S)
+            why = "; ".join(each.error for each in copies if each.error)
+        except Failed as error:
+            why = error.message
+        went = [move for move in request.moves if await mirror.uses(monitor, move.to)]
+        self._vms.use_spec(vm.name, vm.passport.spec.with_moved(went))
+        for move in request.moves:
+            if move not in went:
+                _unmark(move.disk)
+        return Finished(disks=tuple(move.disk.name for move in went), why=why)
+
+    async def _complete(self, request: MirrorDisks) -> Finished:
+        machine = await self._machine(request.vm, tuple(move.disk for move in request.moves))
+        copies = await mirror.finish(machine.monitor, timeout_s=FINISH_S)
+        await self._daemons.end(request.vm)
+        why = "; ".join(each.error for each in copies if each.error)
+        return Finished(disks=tuple(each.disk for each in copies if not each.error), why=why)
+
+    async def _machine(self, vm: str, disks: tuple[Disk, ...]) -> Machine:
+        """What has these disks open: the VM's QEMU, or a storage daemon while it is off."""
+        running = self._running(vm)
+        return running.machine if running else await self._daemons.with_disks(vm, disks)
+
+    def _running(self, vm: str) -> LocalVm | None:
+        return self._vms.get(vm) if self._vms.has(vm) and self._vms.get(vm).is_alive else None
+
+    def _place(self, vm: str) -> Place:
+        return Place.of(self._vms.config, vm)
+
+    def _note(self, vm: str) -> Note[Mirrored]:
+        return Note(self._place(vm).state_dir / "mirrored.json", Mirrored)
+
+
+class _Watch:
+    """Makes progress of looks at copies."""
+
+    def __init__(self, moves: tuple[DiskMove, ...], started_at_ms: float) -> None:
+        self._moves = moves
+        self._started_at_ms = started_at_ms
+        self._copied_bytes = -1
+        self._moved_at_s = time.monotonic()
+        self.ready_after_ms: dict[str, float] = {}
+
+    def progress(self, copies: tuple[Copy, ...]) -> Event:
+        """How far they are; `Failed` names one that broke, or that all stand still."""
+        for each in copies:
+            if each.is_over or each.error:
+                raise Failed(f"disk {each.disk} could not be copied: {each.error or 'its job ended'}", "disk-copy")
+            if each.is_ready:
+                self.ready_after_ms.setdefault(each.disk, time.time() * 1000 - self._started_at_ms)
+        copied, total = (sum(getattr(each, key) for each in copies) for key in ("copied_bytes", "total_bytes"))
+        self._check_silence(copied, all(each.is_ready for each in copies))
+        elapsed_s = max(time.time() - self._started_at_ms / 1000, 0.001)
+        bandwidth = int(copied / elapsed_s)
+        progress = Progress(
+            pass_number=0,
+            transferred_bytes=copied,
+            remaining_bytes=total - copied,
+            total_bytes=total,
+            bandwidth_bytes_per_s=bandwidth,
+            dirty_bytes_per_s=0,
+            time_left_s=(total - copied) / bandwidth if bandwidth else None,
+            disks=tuple(
+                DiskProgress(disk=each.disk, copied_bytes=each.copied_bytes, total_bytes=each.total_bytes)
+                for each in copies
+            ),
+        )
+        disks = ", ".join(f"{each.disk} {each.copied_bytes * 100 // max(each.total_bytes, 1)} %" for each in copies)
+        text = f"disks: {disks}, {bandwidth / 2**20:.0f} MiB/s"
+        return Event(at=datetime.now(UTC), kind=EventKind.progressed, text=text, progress=progress)
+
+    def _check_silence(self, copied_bytes: int, is_ready: bool) -> None:
+        if copied_bytes != self._copied_bytes or is_ready:
+            self._copied_bytes, self._moved_at_s = copied_bytes, time.monotonic()
+        elif time.monotonic() - self._moved_at_s > SILENCE_S:
+            raise Failed(
+                f"the copying of disks stood still for {SILENCE_S:.0f} s: look after the migration network, and after "
+                "the storage on both sides",
+                "disk-copy",
+            )
+
+
+async def _copied(machine: Machine, move: DiskMove, watch: _Watch) -> Event:
+    """For the report: what the disk's file holds, and what of it is zeros that take no room."""
+    held: int | None = None
+    try:
+        held = await allocated_bytes(machine.monitor, await node_of(machine.monitor, move.disk))
+    except GodwitError:
+        held = None  # figures are not worth an error
+    copied = move.disk.size_bytes if held is None else min(held, move.disk.size_bytes)
+    data = {
+        "disk": move.disk.name,
+        "from": move.disk.path,
+        "to": move.to.path,
+        "copied_bytes": copied,
+        "skipped_bytes": move.disk.size_bytes - copied,
+        "ms": round(watch.ready_after_ms.get(move.disk.name, 0.0), 1),
+    }
+    text = f"disk {move.disk.name} is copied to {move.to.path}, and its copy kept equal"
+    return Event(at=datetime.now(UTC), kind=EventKind.disk_copied, text=text, data=data)
+
+
+def _mark(move: DiskMove, request: MirrorDisks) -> None:
+    directory.mark_moved(Path(move.disk.path), f"went to {move.to.path} by migration {request.migration}")
+
+
+def _unmark(disk: Disk) -> None:
+    directory.unmark(Path(disk.path))

@@ -1,0 +1,45 @@
+"""Disks as QEMU's block layer names them: a node for each, opened the same way wherever it is opened."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from godwit.core.errors import Failed
+from godwit.core.model import Disk
+from godwit.qemu.monitor import Monitor
+
+
+def node(name: str, disk: Disk) -> dict[str, Any]:
+    """O_DIRECT, so that the destination never reads what the source has not yet written; image locks on."""
+    how: dict[str, object] = {"cache": {"direct": True}, **({"read-only": True} if disk.read_only else {})}
+    file = {"driver": "file", "filename": disk.path, "locking": "on", **how}
+    return {"node-name": name, "driver": str(disk.format), "file": file, **how}
+
+
+async def open_disk(monitor: Monitor, name: str, disk: Disk) -> None:
+    """The node is there; `Failed` if the disk cannot be opened, as when somebody else writes it."""
+    await monitor.execute("blockdev-add", node(name, disk))
+
+
+async def node_of(monitor: Monitor, disk: Disk) -> str:
+    """The node by which QEMU has that disk; `Failed` if it has none."""
+    for each in await monitor.execute("query-named-block-nodes", flat=True):
+        is_ours = not each["node-name"].startswith("#")
+        if is_ours and each["drv"] == disk.format and each["image"]["filename"] == disk.path:
+            return str(each["node-name"])
+    raise Failed(f"QEMU has not opened {disk.path}: see its qemu.log", "disk-not-open")
+
+
+async def allocated_bytes(monitor: Monitor, name: str) -> int | None:
+    """What the node's file takes; none: the storage does not tell."""
+    for each in await monitor.execute("query-named-block-nodes", flat=True):
+        if each["node-name"] == name:
+            size: int | None = each["image"].get("actual-size")
+            return size
+    return None
+
+
+async def close_node(monitor: Monitor, name: str) -> None:
+    """The node is gone; one that never was is no error."""
+    if any(each["node-name"] == name for each in await monitor.execute("query-named-block-nodes", flat=True)):
+        await monitor.execute("blockdev-del", {"node-name": name})

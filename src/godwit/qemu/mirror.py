@@ -1,0 +1,220 @@
+"""Disks copied and kept equal: the jobs of QEMU's block layer, served, started, watched, finished, broken off.
+
+The order at a hand-over (a copy that is finished earlier misses writes; one that is still at work when the source lets
+go of its disks fails): vCPUs stop, the jobs are finished, the source lets go, the destination ends its server, and only
+then it runs. A job is finished by a cancel without force: the copy is complete, and the disk itself stays in use.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+from dataclasses import dataclass
+from typing import Any
+from zlib import crc32
+
+from godwit.core.errors import Failed, GodwitError, TimedOut, Unreachable
+from godwit.core.model import Disk, DiskMove
+from godwit.qemu.blocks import close_node, node_of, open_disk
+from godwit.qemu.disk_key import OBJECT
+from godwit.qemu.monitor import Listening, Monitor
+
+RECONNECT_S = 10
+"""A connection that breaks is made anew for so long before the copy fails; meanwhile a guest's writes may wait."""
+_JOB = "mirror-"
+_TRIES = 8
+
+
+@dataclass(frozen=True)
+class Copy:
+    """One disk's job."""
+
+    disk: str
+    status: str
+    """QEMU's word: running, ready, paused, concluded, ..."""
+    copied_bytes: int
+    total_bytes: int
+    error: str | None
+
+    @property
+    def is_ready(self) -> bool:
+        """Equal, and kept so."""
+        return self.status == "ready"
+
+    @property
+    def is_over(self) -> bool:
+        """Well or not, by `error`."""
+        return self.status == "concluded"
+
+
+async def serve(monitor: Monitor, disks: tuple[Disk, ...], *, address: str, encrypted: bool) -> str:
+    """These disks can be written at this `address:port`, each under its name."""
+    port = await _start_server(monitor, address, {"tls-creds": OBJECT} if encrypted else {})
+    for disk in disks:
+        export = {"type": "nbd", "id": f"export-{disk.name}", "name": disk.name, "writable": True}
+        await monitor.execute("block-export-add", {**export, "node-name": await node_of(monitor, disk)})
+    return f"[{address}]:{port}" if ":" in address else f"{address}:{port}"
+
+
+async def _start_server(monitor: Monitor, address: str, words: dict[str, object]) -> int:
+    """QEMU does not tell which port the kernel chose, so that one is found before, and another if it was taken."""
+    for attempt in range(_TRIES):
+        with socket.create_server((address, 0), family=socket.AF_INET6 if ":" in address else socket.AF_INET) as probe:
+            port: int = probe.getsockname()[1]
+        try:
+            data = {"host": address, "port": str(port)}
+            await monitor.execute("nbd-server-start", {"addr": {"type": "inet", "data": data}, **words})
+            return port
+        except Failed:
+            if attempt == _TRIES - 1:
+                raise
+    raise AssertionError("the last attempt returned or raised")
+
+
+async def stop_serving(monitor: Monitor) -> None:
+    """Nobody can write the disks from outside any more."""
+    with contextlib.suppress(Failed):  # there is no server
+        await monitor.execute("nbd-server-stop")
+
+
+async def start(monitor: Monitor, move: DiskMove, *, server: str | None, encrypted: bool, bytes_per_s: int) -> None:
+    """The disk is being copied to its place on that server, or on this host; 0 bytes per second: without a limit."""
+    name = copy_node(move)
+    await close_node(monitor, name)
+    if server is None:
+        await open_disk(monitor, name, move.to)
+    else:
+        await monitor.execute("blockdev-add", _remote(name, move.to.name, server, encrypted))
+    synchronous = not await _can_change(monitor)
+    words = {"job-id": _JOB + move.disk.name, "device": await node_of(monitor, move.disk), "target": name}
+    how = {"sync": "full", "copy-mode": "write-blocking" if synchronous else "background", "auto-dismiss": False}
+    await monitor.execute("blockdev-mirror", {**words, **how, "speed": bytes_per_s})
+
+
+def copy_node(move: DiskMove) -> str:
+    """The node of the copy: another one than any that the VM has, or has had."""
+    return f"to-{crc32(move.to.path.encode()):08x}"
+
+
+def _remote(name: str, export: str, server: str, encrypted: bool) -> dict[str, object]:
+    host, _, port = server.rpartition(":")
+    address = {"type": "inet", "host": host.strip("[]"), "port": port}
+    tls = {"tls-creds": OBJECT} if encrypted else {}
+    return {
+        "node-name": name,
+        "driver": "nbd",
+        "server": address,
+        "export": export,
+        "reconnect-delay": RECONNECT_S,
+        **tls,
+    }
+
+
+async def _can_change(monitor: Monitor) -> bool:
+    """Whether a job can be told later that writes shall wait for the copy (QEMU 8.2)."""
+    return any(each["name"] == "block-job-change" for each in await monitor.execute("query-commands"))
+
+
+async def look(monitor: Monitor) -> tuple[Copy, ...]:
+    """Every disk that is copied, or was until its job ended."""
+    return tuple(
+        Copy(
+            disk=each["id"].removeprefix(_JOB),
+            status=each["status"],
+            copied_bytes=each["current-progress"],
+            total_bytes=each["total-progress"],
+            error=each.get("error"),
+        )
+        for each in await monitor.execute("query-jobs")
+        if each["id"].startswith(_JOB)
+    )
+
+
+async def hold_equal(monitor: Monitor) -> None:
+    """Every write waits for the copy from now on, so that what is left when the vCPUs stop is next to nothing."""
+    if await _can_change(monitor):
+        for each in await look(monitor):
+            change = {"id": _JOB + each.disk, "type": "mirror", "copy-mode": "write-blocking"}
+            await monitor.execute("block-job-change", change)
+
+
+async def finish(monitor: Monitor, *, timeout_s: float) -> tuple[Copy, ...]:
+    """Every job has ended; one without an error has left a complete copy. The disks themselves stay in use."""
+    return await _ended(monitor, "block-job-cancel", timeout_s=timeout_s)
+
+
+async def pivot(monitor: Monitor, *, timeout_s: float) -> tuple[Copy, ...]:
+    """Every job has ended; where there is no error the copy is in use, and the old disk no longer."""
+    return await _ended(monitor, "job-complete", timeout_s=timeout_s)
+
+
+async def _ended(monitor: Monitor, command: str, *, timeout_s: float) -> tuple[Copy, ...]:
+    key = "id" if command == "job-complete" else "device"
+    with monitor.listening() as events:
+        copies = await look(monitor)
+        for each in copies:
+            if each.is_ready:
+                await monitor.execute(command, {key: _JOB + each.disk})
+        late = [each.disk for each in copies if not each.is_ready and not each.is_over]
+        if late:
+            raise Failed(f"{', '.join(late)} is not copied yet: the move was asked to end too early", "disk-not-ready")
+        return await _all_over(monitor, events, timeout_s)
+
+
+async def _all_over(monitor: Monitor, events: Listening, timeout_s: float) -> tuple[Copy, ...]:
+    try:
+        async with asyncio.timeout(timeout_s):
+            while not all(each.is_over for each in await look(monitor)):
+                while (await anext(events)).name != "JOB_STATUS_CHANGE":
+                    pass
+    except TimeoutError:
+        raise TimedOut(f"the copies were not complete within {timeout_s:g} s: look after the network") from None
+    return await look(monitor)
+
+
+async def break_off(monitor: Monitor, moves: tuple[DiskMove, ...], *, timeout_s: float = 15.0) -> None:
+    """No job is left, and no node of a copy that is not in use; harmless when repeated."""
+    await yank(monitor, moves)
+    with monitor.listening() as events:
+        for each in await look(monitor):
+            if not each.is_over:
+                with contextlib.suppress(Failed):  # it just ended
+                    await monitor.execute("block-job-cancel", device=_JOB + each.disk, force=True)
+        await _all_over(monitor, events, timeout_s)
+    await clear(monitor, moves)
+
+
+async def yank(monitor: Monitor, moves: tuple[DiskMove, ...]) -> None:
+    """Connections to copies elsewhere are cut, so that nothing waits for them."""
+    with contextlib.suppress(GodwitError):
+        for each in await monitor.execute("query-yank"):
+            if each["type"] == "block-node" and each["node-name"] in {copy_node(move) for move in moves}:
+                await monitor.execute_oob("yank", instances=[each])
+
+
+async def clear(monitor: Monitor, moves: tuple[DiskMove, ...]) -> None:
+    """Of jobs that are over nothing is left, nor of nodes that nobody uses."""
+    for each in await look(monitor):
+        await monitor.execute("job-dismiss", id=_JOB + each.disk)
+    for move in moves:
+        for name in (copy_node(move), await _node_or_none(monitor, move.disk)):
+            if name:
+                with contextlib.suppress(Failed):  # it is in use
+                    await close_node(monitor, name)
+
+
+async def _node_or_none(monitor: Monitor, disk: Disk) -> str | None:
+    try:
+        return await node_of(monitor, disk)
+    except Unreachable:
+        raise
+    except Failed:
+        return None
+
+
+async def uses(monitor: Monitor, disk: Disk) -> bool:
+    """A device of the VM is on that disk."""
+    inserted: list[dict[str, Any]] = [each.get("inserted", {}) for each in await monitor.execute("query-block")]
+    name = await _node_or_none(monitor, disk)
+    return name is not None and any(each.get("node-name") == name for each in inserted)

@@ -1,0 +1,27 @@
+"""QEMU's storage daemon under a keeper: the block layer without a VM, for disks whose VM is off."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from godwit.qemu.machine import Machine
+
+START_S = 20.0
+
+
+def binary_beside(qemu: str) -> str:
+    """The daemon that came with that QEMU."""
+    name = "qemu-storage-daemon"
+    return str(Path(qemu).with_name(name)) if "/" in qemu else name
+
+
+async def start(run_dir: Path, *, qemu: str, env: Mapping[str, str]) -> Machine:
+    """It runs, and has no disk yet. On failure nothing of it is left."""
+    directory = str(run_dir).replace(",", ",,")
+    words = [
+        binary_beside(qemu),
+        *("--chardev", f"socket,id=control,path={directory}/qmp.sock,server=on,wait=off"),
+        *("--monitor", "chardev=control,mode=control"),
+    ]
+    return await Machine.start_program(words, run_dir, env=env, timeout_s=START_S)
