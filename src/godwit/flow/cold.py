@@ -60,7 +60,10 @@ async def _give(plan: Plan, sides: Sides) -> None:
     """From the first word on there is no way back: a destination that does not take it is asked until it does."""
     words, move = order(plan.move).model_dump(), plan.move
     give, take = GiveVm(**words, destination=move.destination), TakeVm(**words, source=move.source)
-    await asked(lambda: sides.source.give_vm(give), sides.diary)
+    try:
+        await asked(lambda: sides.source.give_vm(give), sides.diary)
+    except Failed as error:
+        raise _unresolved(plan, error.message) from error
     try:
         await asked(lambda: sides.destination.take_vm(take), sides.diary)
     except GodwitError as error:

@@ -26,11 +26,11 @@ async def commit(plan: Plan, sides: Sides) -> None:
     try:
         async with asyncio.timeout(DEADLINES_S[Phase.handing_over]):
             finished = await asked(lambda: sides.source.finish_disks(order(plan.move)), sides.diary)
-    except TimeoutError:
+    except (Failed, TimeoutError) as error:
+        move, why = plan.move, str(error) or f"{plan.move.source} did not tell in time"
         raise Unresolved(
-            f"it is not known which disks {plan.move.spec.name} uses, because {plan.move.source} did not tell in time: "
-            f"see `godwit migration show {plan.move.migration}`"
-        ) from None
+            f"it is not known which disks {move.spec.name} uses ({why}): see `godwit migration show {move.migration}`"
+        ) from error
     went = [move for move in plan.disks if move.disk.name in finished.disks]
     await sides.diary.stored(plan.move.spec.with_moved(went))
     if left := [move.disk.name for move in plan.disks if move not in went]:
