@@ -358,3 +358,22 @@ def test_a_check_says_what_it_found_and_its_status_says_whether(godwit: Godwit) 
     assert "no: the owner of web-1 does not let it move" in godwit("host", "show", "host-b")
     assert godwit("vm", "set", "web-1", "--no-rule", "never-migrate") == "web-1 has no rules\n"
     assert "could come" in godwit("host", "show", "host-b")
+
+
+@pytest.mark.usefixtures("web")
+def test_rehearsals_are_told_one_by_one_or_as_a_matrix(godwit: Godwit, tmp_path: Path) -> None:
+    said = godwit("rehearse", "web-1", "host-b")
+    moved = (
+        "a VM like web-1 moved from host-a to host-b with a blackout of 10 ms, and the network learned its new place\n"
+    )
+    assert said.endswith(moved)
+    page = tmp_path / "page.html"
+    assert godwit("rehearse", "web-1", "--all-hosts", "--html", str(page)).splitlines() == [
+        "FROM    TO host-a  TO host-b",
+        "host-a  -          10 ms",
+        "host-b  10 ms      -",
+    ]
+    assert "2 of 2 ways passed" in page.read_text()
+    assert json.loads(godwit("rehearse", "web-1", "host-b", "--json"))["passed"]
+    assert "say where to" in godwit("rehearse", "web-1", status=2)
+    assert [vm["name"] for vm in json.loads(godwit("vm", "list", "--json"))] == ["web-1"]

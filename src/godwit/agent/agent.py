@@ -8,11 +8,11 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from importlib.metadata import version
 
-from godwit.agent import looking
 from godwit.agent.arriving import arrive
 from godwit.agent.console import console
 from godwit.agent.disk_verbs import DiskVerbs
 from godwit.agent.incoming import Incoming
+from godwit.agent.looking import Looking
 from godwit.agent.outgoing import Outgoing
 from godwit.agent.relays import Relays
 from godwit.agent.room import Room
@@ -41,10 +41,8 @@ from godwit.contract.host import (
     StopVm,
     VmRef,
 )
-from godwit.contract.looks import ExchangeFrames, FilesLook, LookAtFiles, SegmentsLook
 from godwit.core.config import AgentConfig
 from godwit.core.errors import Refused, Unresolved
-from godwit.core.looked import VmLook
 from godwit.core.migration import Event
 from godwit.core.model import HostFacts, QemuFacts, VmStatus
 from godwit.core.ownership import Ownership
@@ -58,7 +56,7 @@ PeerFactory = Callable[[str, str], Peer]
 """(host, address) -> that host's agent."""
 
 
-class Agent(DiskVerbs):
+class Agent(DiskVerbs, Looking):
     """Implements contract.host.Host and contract.host.Peer for this host."""
 
     def __init__(self, config: AgentConfig, *, qemu: Callable[[], Awaitable[QemuFacts]], peers: PeerFactory) -> None:
@@ -149,7 +147,9 @@ class Agent(DiskVerbs):
     async def stop_vm(self, request: StopVm, /) -> VmStatus:
         """The VM's QEMU is gone."""
         self._refuse_if_moving(request.name, but_by=request.migration)
-        return await self._vms.stop(request)
+        status = await self._vms.stop(request)
+        await self._end_relays_to(request.name)
+        return status
 
     async def vm_status(self, request: VmRef, /) -> VmStatus:
         """The VM as it is now."""
@@ -158,18 +158,6 @@ class Agent(DiskVerbs):
     def console(self, request: AsyncIterator[ConsoleData], /) -> AsyncIterator[ConsoleData]:
         """The serial console, both ways."""
         return console(self._vms, request)
-
-    async def look_at_vm(self, request: VmRef, /) -> VmLook:
-        """What its QEMU says of itself."""
-        return await looking.look_at_vm(self._vms.get(request.name))
-
-    async def look_at_files(self, request: LookAtFiles, /) -> FilesLook:
-        """Each one as this host sees it."""
-        return await looking.look_at_files(request)
-
-    async def exchange_frames(self, request: ExchangeFrames, /) -> SegmentsLook:
-        """What came from the other host."""
-        return await looking.exchange_frames(self._config, request)
 
     async def reserve(self, request: Reserve, /) -> Nothing:
         """Room is kept, or the VM is marked as moving."""
@@ -308,6 +296,17 @@ class Agent(DiskVerbs):
     async def abort(self, request: Order, /) -> Nothing:
         """What waits here is ended."""
         return await self.abort_incoming(request)
+
+    async def vm_is_off(self, request: Order, /) -> Nothing:
+        """A relay to where the VM was is gone, seen or not."""
+        await self._relays.end(request, anyway=True)
+        return Nothing()
+
+    async def _end_relays_to(self, vm: str) -> None:
+        """A VM that is off needs none: whoever relays to us is told, and our end is gone."""
+        if incoming := self._incoming.get(vm):
+            await self._relays.end_of(incoming.request)
+            await incoming.relay_ended()
 
     async def _end_old_relay(self, vm: str) -> None:
         """Whoever relays to us is told that the VM goes on; what was learned needs no relay any more."""

@@ -8,6 +8,8 @@ from ipaddress import IPv4Address
 from typing import Any
 
 from godwit.agent.local import LocalVm
+from godwit.agent.vms import Vms
+from godwit.contract.host import VmRef
 from godwit.contract.looks import ExchangeFrames, FilesLook, LookAtFiles, SegmentProbe, SegmentsLook
 from godwit.core.config import AgentConfig
 from godwit.core.looked import FileLook, NodeLook, SegmentLook, VmLook
@@ -15,7 +17,28 @@ from godwit.host.facts import swapped_mib
 from godwit.network.segment import Exchange
 
 
-async def look_at_vm(vm: LocalVm) -> VmLook:
+class Looking:
+    """The part of an agent that answers such questions."""
+
+    _config: AgentConfig
+    _vms: Vms
+
+    async def look_at_vm(self, request: VmRef, /) -> VmLook:
+        """What its QEMU says of itself."""
+        return await _look_at_vm(self._vms.get(request.name))
+
+    async def look_at_files(self, request: LookAtFiles, /) -> FilesLook:
+        """Each one as this host sees it."""
+        return await asyncio.to_thread(lambda: FilesLook(files=tuple(map(_file, request.paths))))
+
+    async def exchange_frames(self, request: ExchangeFrames, /) -> SegmentsLook:
+        """What came from the other host, on all networks at once."""
+        known = [each for each in request.segments if each.network in self._config.networks]
+        looks = [_exchange(self._config, request, each) for each in known]
+        return SegmentsLook(segments=tuple(await asyncio.gather(*looks)))
+
+
+async def _look_at_vm(vm: LocalVm) -> VmLook:
     """What its QEMU says of itself, and the kernel of its QEMU."""
     ask = vm.machine.monitor.execute
     migration, nodes, channels = await asyncio.gather(
@@ -34,11 +57,6 @@ def _node(told: dict[str, Any]) -> NodeLook:
     return NodeLook(path=told["file"], direct=cache["direct"], flushes=not cache["no-flush"], writable=not told["ro"])
 
 
-async def look_at_files(request: LookAtFiles) -> FilesLook:
-    """Each one as this host sees it."""
-    return await asyncio.to_thread(lambda: FilesLook(files=tuple(map(_file, request.paths))))
-
-
 def _file(path: str) -> FileLook:
     try:
         with open(path, "rb") as opened:
@@ -46,12 +64,6 @@ def _file(path: str) -> FileLook:
     except OSError:
         return FileLook(path=path)
     return FileLook(path=path, size_bytes=seen.st_size, inode=seen.st_ino)
-
-
-async def exchange_frames(config: AgentConfig, request: ExchangeFrames) -> SegmentsLook:
-    """What came from the other host, on all networks at once."""
-    known = [each for each in request.segments if each.network in config.networks]
-    return SegmentsLook(segments=tuple(await asyncio.gather(*(_exchange(config, request, each) for each in known))))
 
 
 async def _exchange(config: AgentConfig, request: ExchangeFrames, probe: SegmentProbe) -> SegmentLook:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Callable
 from contextlib import suppress
@@ -17,6 +18,9 @@ from godwit.core.report import RelayEnd
 from godwit.network import tunnel
 
 log = logging.getLogger("godwit.agent")
+
+TELL_S = 3.0
+"""How long another agent may take to hear what it would notice by itself in the end."""
 
 
 class Relays:
@@ -72,6 +76,12 @@ class Relays:
         """The VM that came to us so goes on: a relay at its old host ends, unless it is needed still."""
         with suppress(GodwitError):
             await self._peers(came.source, came.source_peer_address).end_relay(came.order())
+
+    async def end_of(self, came: PrepareIncoming) -> None:
+        """The VM that came to us so was switched off: a relay at its old host ends."""
+        with suppress(GodwitError, TimeoutError):
+            async with asyncio.timeout(TELL_S):
+                await self._peers(came.source, came.source_peer_address).vm_is_off(came.order())
 
     async def look(self, order: Order) -> Relayed:
         """What the relay of that migration did so far."""

@@ -15,7 +15,7 @@ OPEN = frozenset({"/openapi.json", "/docs", "/docs/oauth2-redirect", "/redoc"})
 """What anybody may read: it says nothing of this site."""
 
 _SAFE = frozenset({"GET", "HEAD"})
-_OPERATE = re.compile(r"/vms/[^/]+/(start|stop|console)|/hosts/[^/]+/(drain|activate)|/migrations(/[^/]+)?")
+_OPERATE = re.compile(r"/vms/[^/]+/(start|stop|console|rehearsals)|/hosts/[^/]+/(drain|activate)|/migrations(/[^/]+)?")
 _ADMIN_TO_READ = frozenset({"/audit"})
 
 

@@ -7,7 +7,7 @@ from typing import Annotated
 from fastapi import APIRouter, Query
 
 from godwit.api.access import TheManager
-from godwit.core.checked import Checked
+from godwit.core.checked import Checked, Rehearsal, RehearsalRequest
 from godwit.core.resources import VmChange, VmRequest, VmView
 
 router = APIRouter(prefix="/vms", tags=["vms"])
@@ -56,6 +56,12 @@ async def start_vm(name: str, manager: TheManager) -> VmView:
 async def stop_vm(name: str, manager: TheManager, grace_s: Annotated[float, Query(ge=0, le=600)] = 30.0) -> VmView:
     """It is off: by itself within the grace, else by force."""
     return await manager.inventory.stop(name, grace_s=grace_s)
+
+
+@router.post("/{name}/rehearsals")
+async def rehearse_vm(name: str, request: RehearsalRequest, manager: TheManager) -> Rehearsal:
+    """What happened to a throw-away VM with its devices and networks, which was really moved; it is not touched."""
+    return await manager.rehearse(name, request)
 
 
 @router.delete("/{name}", status_code=204)

@@ -34,7 +34,7 @@ from godwit.core.resources import (
 )
 
 if TYPE_CHECKING:
-    from godwit.core.checked import Checked
+    from godwit.core.checked import Checked, Rehearsal, RehearsalRequest
     from godwit.core.report import Report
 
 T = TypeVar("T")
@@ -154,6 +154,12 @@ class Client:
     def console(self, name: str) -> AbstractContextManager[Console]:
         """Its serial console, as long as the context holds."""
         return open_console(self._place, quote(name))
+
+    def rehearse(self, vm: str, request: RehearsalRequest) -> Rehearsal:
+        """What happened to a throw-away VM like that one, which was really moved and is gone."""
+        from godwit.core.checked import Rehearsal
+
+        return self._ask("POST", f"/vms/{quote(vm)}/rehearsals", Rehearsal, body=request)
 
     def migrations(self) -> list[Migration]:
         """All migrations, oldest first."""

@@ -354,6 +354,10 @@ class Peer(Protocol):
         """The source relays no more: the destination's end of it is gone, and announcing ends."""
         ...
 
+    async def vm_is_off(self, request: Order, /) -> Nothing:
+        """The VM that came by that move was switched off: a relay to it is gone, witnessed or not."""
+        ...
+
     async def end_relay(self, request: Order, /) -> Nothing:
         """The VM is about to move on: a relay that was witnessed is gone; one that was not stays."""
         ...

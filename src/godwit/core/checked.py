@@ -51,7 +51,7 @@ class Rehearsal(Fact):
     source: str
     destination: str
     passed: bool
-    """It moved, its new place was witnessed, and nothing stands in the way of the VM."""
+    """It moved, the network learned its new place, and nothing stands in the way of the VM."""
     verdict: str
     """One sentence."""
     findings: tuple[Finding, ...] = ()

@@ -23,6 +23,7 @@ COMMANDS = {
     "image": "godwit.cli.image:app",
     "vm": "godwit.cli.vm:app",
     "check": "godwit.cli.check:app",
+    "rehearse": "godwit.cli.rehearse:app",
     "migrate": "godwit.cli.migrate:app",
     "migration": "godwit.cli.migration:app",
     "doctor": "godwit.cli.doctor:app",

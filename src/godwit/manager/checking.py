@@ -66,7 +66,7 @@ class Checker:
         """Each running VM of other hosts, and whether it could come."""
         facts = await self._facts()
         others = [vm for _, vm in sorted(self._records.vms.items()) if vm.host != host and vm.state in ALIVE]
-        return tuple(self._candidate(vm, host, facts) for vm in others)
+        return tuple(self._candidate(vm, host, facts) for vm in others if not vm.rehearses)
 
     async def _facts(self) -> dict[str, HostFacts]:
         return {each.host: each for each in await self._fleet.look()}

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from datetime import UTC, datetime
 
+from godwit.contract.disks import CreateDisk
 from godwit.contract.host import StartVm, StopVm
 from godwit.contract.store import Change, VmRecord
 from godwit.core.config import ManagerConfig
@@ -62,11 +63,20 @@ class Inventory:
                 self._records.demand_open(request.host)
             facts = self._records.open_hosts(await self._fleet.look())
             host, pinned = self._place(request, facts)
-            change = await self._records.change(lambda: Change(vms=(self._record(request, host, pinned),)))
-            record = await self._equip(change.vms[0], request)
-            if request.start:
-                await self._start(record, forget=True)
+            record = self._record(request, host, pinned)
+            await self._make(record, disks.orders(request, record.spec), start=request.start)
         return self.view(request.name)
+
+    async def make(self, record: VmRecord, wanted: list[CreateDisk], *, start: bool) -> None:
+        """A VM of this record and these disks is known and runs; on failure as `create`."""
+        with self._records.claimed(record.name, "being created"):
+            await self._make(record, wanted, start=start)
+
+    async def _make(self, record: VmRecord, wanted: list[CreateDisk], *, start: bool) -> None:
+        await self._records.change(lambda: Change(vms=(record,)))
+        made = await self._equip(record, wanted)
+        if start:
+            await self._start(made, forget=True)
 
     async def start(self, name: str) -> VmView:
         """The VM runs: where it ran last if that host answers, else where there is room."""
@@ -186,10 +196,10 @@ class Inventory:
                     "host-unreachable",
                 )
 
-    async def _equip(self, record: VmRecord, request: VmRequest) -> VmRecord:
+    async def _equip(self, record: VmRecord, wanted: list[CreateDisk]) -> VmRecord:
         """The VM has its disks; on failure it is not known, or its record says what may be left."""
         try:
-            return await self._disks.make(record, disks.orders(request, record.spec))
+            return await self._disks.make(record, wanted)
         except GodwitError:
             await self._discard(self._records.vm(record.name))
             raise

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 
 from godwit.contract.store import Store
+from godwit.core.checked import Rehearsal, RehearsalRequest
 from godwit.core.config import ManagerConfig
 from godwit.core.model import HostFacts, Image
 from godwit.core.resources import HostState, NetworkView
@@ -15,6 +16,7 @@ from godwit.manager.feed import Feed, Observer
 from godwit.manager.fleet import Connect, Fleet
 from godwit.manager.inventory import Inventory
 from godwit.manager.records import Records
+from godwit.manager.rehearsing import Rehearsals, check_unless_elsewhere
 from godwit.manager.runner import Runner
 from godwit.manager.turns import Turns
 from godwit.manager.watching import Watcher
@@ -35,6 +37,7 @@ class Manager:
         self.runner = Runner(self._records, self.fleet, self.feed, turns)
         self.checker = Checker(self._records, self.fleet)
         self.draining = Draining(self._records, self.fleet, self.runner)
+        self._rehearsals = Rehearsals(self._records, self.inventory, self.runner, self.feed)
         self._watcher = Watcher(self._records, self.fleet)
         self._watches: list[asyncio.Task[None]] = []
 
@@ -48,6 +51,7 @@ class Manager:
             watch = self.fleet.watch(name, self._came, self._watcher.heard)
             self._watches.append(asyncio.create_task(watch))
         await self.runner.adopt_unfinished()
+        self._watches.append(asyncio.create_task(self._rehearsals.sweep()))
 
     async def close(self) -> None:
         """Nothing runs any more, and all is stored; the store is the caller's to close."""
@@ -65,6 +69,14 @@ class Manager:
     def host_states(self) -> list[HostState]:
         """All of them, by name."""
         return [self.host_state(each.name) for each in self.fleet.states()]
+
+    async def rehearse(self, name: str, request: RehearsalRequest) -> Rehearsal:
+        """What happened to a throw-away VM like that one, which was really moved and is gone."""
+        vm = self._records.vm(name)
+        for host in (request.source or vm.host, request.destination):
+            self.fleet.host(host)
+        checked = await check_unless_elsewhere(self.checker, vm, request)
+        return await self._rehearsals.rehearse(vm, request, checked)
 
     def networks(self) -> list[NetworkView]:
         """All networks, and which hosts have them."""

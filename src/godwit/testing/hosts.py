@@ -20,6 +20,7 @@ from godwit.contract.host import (
     Reserve,
     Resolve,
     Settled,
+    Sighted,
     StartVm,
     StopVm,
     VmRef,
@@ -64,6 +65,8 @@ class FakeHost(FakeDisks):
     listeners: set[asyncio.Queue[VmStatus]] = field(default_factory=set)
     parted: dict[str, Ownership] = field(default_factory=dict)
     """What the journals of VMs say that are not here any more."""
+    witnesses: bool = True
+    """Announcements of what has moved away come in by its uplinks."""
 
     def is_running(self, vm: str) -> bool:
         """Its vCPUs run here."""
@@ -264,7 +267,9 @@ class FakeHost(FakeDisks):
 
     async def relayed(self, request: Order, /) -> Relayed:
         """Nothing needed relaying, and the new place was learned at once."""
-        return Relayed(removed_at_unix_ms=0.0, ended=RelayEnd.learned)
+        seen = (Sighted(kind="arp", by=self.name, at_unix_ms=10.0),) if self.witnesses else ()
+        learned = {"learned_at_unix_ms": 10.0, "ended": RelayEnd.learned} if self.witnesses else {}
+        return Relayed(removed_at_unix_ms=0.0, sighted=seen, **learned)
 
     async def testify(self, request: Order, /) -> Statement:
         """By what is here, and what was."""
