@@ -76,6 +76,8 @@ def test_the_owner_of_a_vm_keeps_it(site: Site) -> None:
                 await manager.runner.start(MOVE)
             assert refused.value.code == "keep-apart"
             assert await codes(manager, "web-2", "host-a") == ["keep-apart"]
+            with pytest.raises(Refused, match="kept apart from web-1 on host-a"):
+                await manager.runner.start(MigrationRequest(vm="web-2"))
             await manager.inventory.change("web-1", VmChange(rules=("max-stall=299ms",)))
             assert await codes(manager) == ["max-stall"]
             with pytest.raises(Invalid, match="'no-more' is no rule"):

@@ -56,6 +56,16 @@ class Checker:
             findings = (_unreachable(error),)
         return _checked(move, findings)
 
+    def able(
+        self, vm: VmRecord, request: MigrationRequest, facts: list[HostFacts], hosts: list[HostFacts]
+    ) -> list[HostFacts]:
+        """Those of the hosts at which nothing stands in the VM's way, as far as facts tell."""
+        source = next((each for each in facts if each.host == vm.host), None)
+        if source is None:
+            return []
+        cases = [(each, Case(self.move(vm, request, destination=each.host), source, each)) for each in hosts]
+        return [each for each, case in cases if not standing(find(case, AT_ONCE), force=request.force)]
+
     async def destinations(self, name: str) -> tuple[Candidate, ...]:
         """Each other host, and whether the VM could go there."""
         vm, facts = self._records.vm(name), await self._facts()

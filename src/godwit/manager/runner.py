@@ -153,7 +153,9 @@ class Runner:
             self._records.demand_open(request.destination)
         destination = request.destination or (vm.host if goes else None)
         if destination is None:
-            able = self._records.open_hosts(await self._fleet.look())
+            facts = await self._fleet.look()
+            open_hosts = self._records.open_hosts(facts)
+            able = self._checker.able(vm, request, facts, open_hosts) or open_hosts
             destination = choose_host(Needs.of(vm.spec), able, exclude=vm.host)
         if destination == vm.host and not goes:
             raise Refused(
