@@ -24,6 +24,7 @@ ROLES = {
         "POST /vms/x/start",
         "POST /vms/x/stop",
         "WEBSOCKET /vms/x/console",
+        "POST /vms/x/rehearsals",
     },
     Role.admin: {
         "POST /vms",
@@ -33,6 +34,7 @@ ROLES = {
         "GET /audit",
         "POST /vms/x/y/stop",
         "PATCH /anything",
+        "PATCH /vms/x",
         "OPTIONS /vms",
         "POST /docs",
     },

@@ -25,3 +25,12 @@ def test_cpus_are_those_this_process_may_use() -> None:
         assert facts.cpus() == 1
     finally:
         os.sched_setaffinity(0, allowed)
+
+
+def test_swap_is_that_of_the_process_and_none_for_one_that_is_gone() -> None:
+    assert facts.swapped_mib(os.getpid()) >= 0
+    assert facts.swapped_mib(0) == 0
+
+
+def test_load_is_for_each_cpu() -> None:
+    assert facts.load() >= 0

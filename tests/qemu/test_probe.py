@@ -36,6 +36,8 @@ async def test_qemu_tells_its_machines_and_models_by_version() -> None:
     assert "Nehalem-v1" in facts.cpu_models
     assert not {"max", "host", "base", "qemu64", "EPYC-v1"} & set(facts.cpu_models)  # EPYC-v1 is too much for TCG
     assert facts.multifd
+    assert facts.cpu_lacks["EPYC-v1"], "what TCG lacks for it is named"
+    assert "Nehalem-v1" not in facts.cpu_lacks
 
 
 async def test_an_absent_qemu_is_named() -> None:
