@@ -9,6 +9,7 @@ from godwit.core.model import HostFacts, VmState, VmStatus
 from godwit.manager.fleet import Fleet
 from godwit.manager.records import Records
 
+OVER = frozenset({VmState.crashed, VmState.stopped})
 ALIVE = frozenset({VmState.starting, VmState.running, VmState.migrating})
 
 
@@ -27,9 +28,10 @@ class Watcher:
                 await self._crashed(record.name, f"it is not on {host}, which answers again")
 
     async def heard(self, host: str, status: VmStatus) -> None:
-        """A VM changed there."""
+        """A VM changed there; one that has ended is nobody's any more, and counts all the same."""
         record = self._records.vms.get(status.name)
-        if record is None or record.host != host or not status.owned or record.migration is not None:
+        counts = status.owned or status.state in OVER
+        if record is None or record.host != host or not counts or record.migration is not None:
             return
         if status.state == VmState.crashed:
             await self._crashed(record.name, f"QEMU on {host} ended with exit status {status.exit_status}")

@@ -322,7 +322,7 @@ class FakeHost(FakeDisks):
     def _end(self, status: VmStatus, state: VmState = VmState.stopped) -> VmStatus:
         del self.vms[status.name]
         self.parted[status.name] = Ownership.died
-        last = status.model_copy(update={"state": state, "qemu_pid": None, "memory_mib": 0})
+        last = status.model_copy(update={"state": state, "owned": False, "qemu_pid": None, "memory_mib": 0})
         for queue in self.listeners:
             queue.put_nowait(last)
         return last
