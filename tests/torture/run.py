@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import signal
 import sys
 import time
 from collections import Counter
@@ -23,6 +24,8 @@ PER_LAB = 40
 
 def main(argv: list[str]) -> int:
     """Exit status 0 if every case that was tried ended as it must."""
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, _interrupted)
     options = _options(argv)
     done = _read(options.out, options.seed)
     while left := _try_some(options, done):
@@ -30,6 +33,10 @@ def main(argv: list[str]) -> int:
     bad = [each for each in done.values() if each["problems"]]
     print(f"{len(done)} cases, {len(bad)} of them with problems", flush=True)
     return 1 if bad else 0
+
+
+def _interrupted(number: int, _: object) -> None:
+    raise KeyboardInterrupt(number)
 
 
 def _options(argv: list[str]) -> argparse.Namespace:
