@@ -13,6 +13,7 @@ import pytest
 from tests.client.live import Live
 from tests.manager.site import WEB
 
+from godwit.contract.host import Order
 from godwit.main.godwit import main
 
 Godwit = Callable[..., str]
@@ -377,3 +378,15 @@ def test_rehearsals_are_told_one_by_one_or_as_a_matrix(godwit: Godwit, tmp_path:
     assert json.loads(godwit("rehearse", "web-1", "host-b", "--json"))["passed"]
     assert "say where to" in godwit("rehearse", "web-1", status=2)
     assert [vm["name"] for vm in json.loads(godwit("vm", "list", "--json"))] == ["web-1"]
+
+
+@pytest.mark.usefixtures("web")
+def test_leftovers_are_found_and_removed(godwit: Godwit, live: Live) -> None:
+    assert godwit("doctor") == "nothing is left over on host-a, host-b\n"
+    live.site.world.destination.moving["web-9"] = Order(migration="m9", attempt=1, epoch=1, vm="web-9")
+    told = godwit("doctor", "--host", "host-b", status=1)
+    assert "memory for web-9" in told
+    assert "godwit doctor --repair" in told
+    (left,) = json.loads(godwit("doctor", "--host", "host-b", "--repair", "--json"))["host-b"]
+    assert left["removed"]
+    assert godwit("doctor", "--host", "host-b") == "nothing is left over on host-b\n"

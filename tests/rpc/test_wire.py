@@ -25,7 +25,7 @@ from godwit.rpc.wire import (
 
 PINNED = {
     "version": 1,
-    "Host": "6b054332a4bb50d9",
+    "Host": "1ef52d808b96cfcc",
     "Peer": "52046257e28b578e",
 }
 

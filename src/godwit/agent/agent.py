@@ -8,6 +8,7 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from importlib.metadata import version
 
+from godwit.agent import leftovers
 from godwit.agent.arriving import arrive
 from godwit.agent.console import console
 from godwit.agent.disk_verbs import DiskVerbs
@@ -20,6 +21,7 @@ from godwit.agent.testifying import from_journal, resolve, testify
 from godwit.agent.vms import Vms
 from godwit.contract.host import (
     ConsoleData,
+    Examine,
     Go,
     GoAnswer,
     HandedOver,
@@ -43,6 +45,7 @@ from godwit.contract.host import (
 )
 from godwit.core.config import AgentConfig
 from godwit.core.errors import Refused, Unresolved
+from godwit.core.leftover import Leftovers
 from godwit.core.migration import Event
 from godwit.core.model import HostFacts, QemuFacts, VmStatus
 from godwit.core.ownership import Ownership
@@ -271,6 +274,12 @@ class Agent(DiskVerbs, Looking):
         """The VM moves on: a relay to its last place ends, if that was seen."""
         await self._relays.end(request, anyway=False)
         return Nothing()
+
+    async def examine(self, request: Examine, /) -> Leftovers:
+        """What lies here that nobody needs, and that it is gone where it can be."""
+        found = await leftovers.find(self._vms, tunnels=self._relays.interfaces(self._vms.all()))
+        found += leftovers.promises(self._moving, request.migrations, forget=self._forget)
+        return Leftovers(found=await leftovers.removed(found) if request.repair else tuple(each.told for each in found))
 
     async def testify(self, request: Order, /) -> Statement:
         """What this host knows of that move."""

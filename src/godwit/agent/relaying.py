@@ -53,6 +53,11 @@ class Relay:
         self._sighted: dict[str, Sighted] = {}
         self._standing: Standing | None = None
 
+    @property
+    def interfaces(self) -> set[str]:
+        """What it consists of while it stands."""
+        return self._record.interfaces
+
     @classmethod
     async def found_again(cls, record: RelayRecord, peer: Peer, home: Home) -> Relay:
         """One that an earlier agent left, standing or ended."""

@@ -88,6 +88,11 @@ class Relays:
         relay = self._of(order)
         return await relay.look() if relay else Relayed(removed_at_unix_ms=0.0, ended=RelayEnd.moved_on)
 
+    def interfaces(self, here: list[LocalVm]) -> set[str]:
+        """What the frames of VMs go through that went, go, came or come."""
+        kept = {tunnel.inbound_name(plug.tap) for vm in here if _comes(vm) for plug in vm.passport.plugs}
+        return kept.union(*(relay.interfaces for relay in self._all.values()))
+
     async def leave(self) -> None:
         """The agent ends; what the frames of VMs go through stands on."""
         for relay in self._all.values():

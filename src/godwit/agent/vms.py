@@ -102,6 +102,10 @@ class Vms:
             )
         self._starting.add(name)
 
+    def is_starting(self, name: str = "") -> bool:
+        """Somebody starts or receives that VM, or any."""
+        return name in self._starting if name else bool(self._starting)
+
     def unclaim(self, name: str) -> None:
         """Undoes `claim`."""
         self._starting.discard(name)

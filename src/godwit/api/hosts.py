@@ -9,6 +9,7 @@ from fastapi import APIRouter
 from godwit.api.access import TheManager
 from godwit.core.draining import Drain
 from godwit.core.errors import GodwitError
+from godwit.core.leftover import Leftovers
 from godwit.core.resources import DrainRequest, HostState
 
 router = APIRouter(prefix="/hosts", tags=["hosts"])
@@ -19,6 +20,18 @@ async def list_hosts(manager: TheManager) -> list[HostState]:
     """All hosts, asked now."""
     await manager.fleet.look()
     return manager.host_states()
+
+
+@router.get("/{name}/leftovers")
+async def find_leftovers(name: str, manager: TheManager) -> Leftovers:
+    """What lies on that host that no VM and no migration needs."""
+    return await manager.examine(name, repair=False)
+
+
+@router.delete("/{name}/leftovers")
+async def remove_leftovers(name: str, manager: TheManager) -> Leftovers:
+    """The same; what can be removed safely is gone. A QEMU that may be a VM's last copy never is."""
+    return await manager.examine(name, repair=True)
 
 
 @router.get("/{name}")

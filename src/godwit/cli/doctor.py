@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from godwit.cli.examples import example
+from godwit.cli.show import ManagerOption
 from godwit.cli.units import parse_ms
 from godwit.core.errors import Invalid, Refused
 
@@ -22,12 +23,14 @@ CAPTURE_HELP = "A pcap or pcapng file; give one for each place where you capture
 
 @app.command(
     epilog=example(
+        "godwit doctor",
+        "godwit doctor --host host-a --repair",
         "godwit doctor --capture mirror.pcap",
         "godwit doctor --capture host-a.pcap --capture host-b.pcap --mac 52:54:00:12:34:56 --html doctor.html",
     )
 )
 def doctor(
-    capture: Annotated[list[Path], typer.Option("--capture", metavar="FILE", help=CAPTURE_HELP)],
+    capture: Annotated[list[Path] | None, typer.Option("--capture", metavar="FILE", help=CAPTURE_HELP)] = None,
     mac: Annotated[
         list[str] | None, typer.Option(metavar="MAC", help="Look at this VM; else at all that seem to have moved.")
     ] = None,
@@ -35,9 +38,21 @@ def doctor(
         str | None, typer.Option(metavar="TIME", help="The longest silence that the VM's cluster bears, such as 5s.")
     ] = None,
     html: Annotated[Path | None, typer.Option(metavar="FILE", help="Write a page for a browser there.")] = None,
+    host: Annotated[str | None, typer.Option(help="Look for leftovers on this host only.")] = None,
+    repair: Annotated[bool, typer.Option("--repair", help="Remove leftovers, where that is safe.")] = False,
     json: Annotated[bool, typer.Option("--json", help="Print the diagnosis as JSON.")] = False,
+    manager: ManagerOption = None,
 ) -> None:
-    """Say from captures why clients lost a VM that moved. Exit status: 0 nothing found, 1 findings, 2 wrong input."""
+    """Say what migrations left on the hosts, or from captures why clients lost a VM that moved.
+
+    Exit status: 0 nothing found, 1 findings, 2 wrong input.
+    """
+    if not capture:
+        from godwit.cli.host_leftovers import examine
+
+        if examine(host, repair=repair, json=json, manager=manager):
+            raise typer.Exit(1)
+        return
     from godwit.cli.diagnosis_text import print_diagnosis
     from godwit.cli.show import print_json
 

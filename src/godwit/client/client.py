@@ -17,6 +17,7 @@ from godwit.client.console import Console, open_console
 from godwit.client.place import Place, http_client, unreachable
 from godwit.core.draining import Drain
 from godwit.core.errors import Failed, GodwitError, Unreachable, from_kind
+from godwit.core.leftover import Leftovers
 from godwit.core.migration import Event, EventKind, Migration, MigrationRequest, SettleRequest
 from godwit.core.model import Datastore, Image
 from godwit.core.phase import Phase
@@ -88,6 +89,11 @@ class Client:
     def activate(self, host: str) -> HostState:
         """It takes VMs again."""
         return self._ask("POST", f"/hosts/{quote(host)}/activate", HostState)
+
+    def leftovers(self, host: str, *, repair: bool = False) -> Leftovers:
+        """What lies there that nobody needs; removed, if asked for and safe."""
+        method = "DELETE" if repair else "GET"
+        return self._ask(method, f"/hosts/{quote(host)}/leftovers", Leftovers)
 
     def networks(self) -> list[NetworkView]:
         """All networks."""

@@ -29,6 +29,7 @@ from godwit.contract.disk_host import DiskHost
 from godwit.contract.looks import ExchangeFrames, FilesLook, LookAtFiles, SegmentsLook
 from godwit.contract.order import Nothing as Nothing
 from godwit.contract.order import Order as Order
+from godwit.core.leftover import Leftovers
 from godwit.core.looked import VmLook
 from godwit.core.migration import Event
 from godwit.core.model import Fact, HostFacts, Name, Pinned, Value, VmSpec, VmStatus
@@ -182,6 +183,15 @@ class Resolve(Order):
     """How it is known."""
 
 
+class Examine(Value):
+    """The question for what nobody needs on a host."""
+
+    repair: bool = False
+    """What can be removed safely is removed."""
+    migrations: tuple[str, ...] = ()
+    """Under way: what they hold is needed."""
+
+
 class ConsoleData(Value):
     """Bytes of a serial console; the first message to the host names the VM and may be empty."""
 
@@ -275,6 +285,10 @@ class Host(DiskHost, Protocol):
 
     async def relayed(self, request: Order, /) -> Relayed:
         """What the source's relay of that migration did so far; changes nothing."""
+        ...
+
+    async def examine(self, request: Examine, /) -> Leftovers:
+        """What lies here that nobody needs; removed, if asked for and safe: never what may be a last copy."""
         ...
 
     async def testify(self, request: Order, /) -> Statement:

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import os
 import signal as signals
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
+from typing import NamedTuple
 
 from godwit.core.errors import Failed, TimedOut
 
@@ -115,6 +117,24 @@ def start_ticks(pid: int) -> int | None:
 def is_alive(pid: int, started: int) -> bool:
     """Whether that very process still runs."""
     return pid > 0 and start_ticks(pid) == started
+
+
+class Seen(NamedTuple):
+    """A process that runs."""
+
+    pid: int
+    argv: tuple[str, ...]
+
+
+def in_our_network() -> Iterator[Seen]:
+    """Every process that we can see and that is in our network namespace, us included."""
+    ours = os.readlink("/proc/self/ns/net")
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            with suppress(OSError):  # it has ended, or is somebody else's
+                if os.readlink(entry / "ns/net") == ours:
+                    words = (entry / "cmdline").read_bytes().rstrip(b"\0").split(b"\0")
+                    yield Seen(int(entry.name), tuple(word.decode(errors="replace") for word in words))
 
 
 def kill(pid: int, started: int, signal: int) -> bool:

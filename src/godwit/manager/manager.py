@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 
+from godwit.contract.host import Examine
 from godwit.contract.store import Store
 from godwit.core.checked import Rehearsal, RehearsalRequest
 from godwit.core.config import ManagerConfig
+from godwit.core.leftover import Leftovers
 from godwit.core.model import HostFacts, Image
 from godwit.core.resources import HostState, NetworkView
 from godwit.manager.addresses import parse_pool
@@ -77,6 +79,11 @@ class Manager:
             self.fleet.host(host)
         checked = await check_unless_elsewhere(self.checker, vm, request)
         return await self._rehearsals.rehearse(vm, request, checked)
+
+    async def examine(self, host: str, *, repair: bool) -> Leftovers:
+        """What lies on that host that nobody needs; removed, if asked for and safe."""
+        under_way = tuple(each.id for each in self.runner.migrations() if not each.is_ended)
+        return await self.fleet.host(host).examine(Examine(repair=repair, migrations=under_way))
 
     def networks(self) -> list[NetworkView]:
         """All networks, and which hosts have them."""

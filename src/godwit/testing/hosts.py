@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 
 from godwit.contract.host import (
     ConsoleData,
+    Examine,
     HandedOver,
     IncomingReady,
     Nothing,
@@ -27,6 +28,7 @@ from godwit.contract.host import (
 )
 from godwit.contract.looks import ExchangeFrames, FilesLook, LookAtFiles, SegmentsLook
 from godwit.core.errors import NotFound, Refused, Unresolved
+from godwit.core.leftover import Leftover, Leftovers
 from godwit.core.looked import FileLook, Heard, SegmentLook, VmLook
 from godwit.core.migration import Event, EventKind
 from godwit.core.model import HostFacts, VmSpec, VmState, VmStatus
@@ -270,6 +272,16 @@ class FakeHost(FakeDisks):
         seen = (Sighted(kind="arp", by=self.name, at_unix_ms=10.0),) if self.witnesses else ()
         learned = {"learned_at_unix_ms": 10.0, "ended": RelayEnd.learned} if self.witnesses else {}
         return Relayed(removed_at_unix_ms=0.0, sighted=seen, **learned)
+
+    async def examine(self, request: Examine, /) -> Leftovers:
+        """Memory that is kept for migrations that are over."""
+        over = [name for name, order in self.moving.items() if order.migration not in request.migrations]
+        found = [Leftover(what=f"memory for {each}", where=self.name, why="its migration is over") for each in over]
+        if request.repair:
+            found = [each.model_copy(update={"removed": True}) for each in found]
+            for each in over:
+                self._forget(each)
+        return Leftovers(found=tuple(found))
 
     async def testify(self, request: Order, /) -> Statement:
         """By what is here, and what was."""
