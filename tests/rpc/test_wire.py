@@ -25,7 +25,7 @@ from godwit.rpc.wire import (
 
 PINNED = {
     "version": 1,
-    "Host": "1ef52d808b96cfcc",
+    "Host": "cef86a27cfdbdf7e",
     "Peer": "52046257e28b578e",
 }
 

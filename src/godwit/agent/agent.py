@@ -14,6 +14,7 @@ from godwit.agent.console import console
 from godwit.agent.disk_verbs import DiskVerbs
 from godwit.agent.incoming import Incoming
 from godwit.agent.looking import Looking
+from godwit.agent.observing import Observers
 from godwit.agent.outgoing import Outgoing
 from godwit.agent.relays import Relays
 from godwit.agent.room import Room
@@ -43,6 +44,7 @@ from godwit.contract.host import (
     StopVm,
     VmRef,
 )
+from godwit.contract.observed import Observe, Observed
 from godwit.core.config import AgentConfig
 from godwit.core.errors import Refused, Unresolved
 from godwit.core.leftover import Leftovers
@@ -74,6 +76,7 @@ class Agent(DiskVerbs, Looking):
         self._incoming: dict[str, Incoming] = {}
         self._moving: dict[str, Order] = {}
         self._relays = Relays(config, peers)
+        self._observers = Observers(is_on=config.observe)
 
     @property
     def memory_mib(self) -> int:
@@ -113,6 +116,7 @@ class Agent(DiskVerbs, Looking):
         for incoming in self._incoming.values():
             await incoming.leave()
         await self._relays.leave()
+        self._observers.close()
         await self._vms.close()
         await self._daemons.close()
 
@@ -189,6 +193,7 @@ class Agent(DiskVerbs, Looking):
         incoming = self._incoming.get(request.vm)
         if incoming is None or incoming.order != request.order():
             incoming = self._incoming[request.vm] = await arrive(self._vms, request)
+            self._observers.watch(request, [plug.tap for plug in incoming.vm.passport.plugs], incoming.window)
         return IncomingReady(uri=incoming.vm.passport.uri, boot_id=host_facts.boot_id())
 
     async def abort_incoming(self, request: Order, /) -> Nothing:
@@ -196,6 +201,7 @@ class Agent(DiskVerbs, Looking):
         if incoming := self._incoming_of(request):
             await incoming.abort()
             self._incoming.pop(request.vm, None)
+            self._observers.drop(request.migration)
         return Nothing()
 
     async def prepare_outgoing(self, request: PrepareOutgoing, /) -> OutgoingReady:
@@ -205,6 +211,7 @@ class Agent(DiskVerbs, Looking):
             await self._end_old_relay(request.vm)
             outgoing = self._outgoing[request.vm] = self._outgoing_for(request)
             self._vms.note(request.vm, outgoing=request)
+            self._observers.watch(request, [p.tap for p in self._vms.get(request.vm).passport.plugs], outgoing.window)
             notes = await self._relays.prepare(self._vms.get(request.vm), request)
             return (await outgoing.prepare()).model_copy(update={"notes": notes})
         return await outgoing.prepare()
@@ -226,6 +233,7 @@ class Agent(DiskVerbs, Looking):
             await outgoing.abort()
             self._vms.note(request.vm, outgoing=None)
             self._outgoing.pop(request.vm, None)
+            self._observers.drop(request.migration)
         return Nothing()
 
     async def retire(self, request: Order, /) -> Nothing:
@@ -261,6 +269,10 @@ class Agent(DiskVerbs, Looking):
         """What came for the VM so far."""
         incoming = self._incoming_of(request)
         return await incoming.heard() if incoming and self._vms.has(request.vm) else Heard(moved_on=True)
+
+    async def observe(self, request: Observe, /) -> Observed:
+        """What went through the VM's taps."""
+        return await self._observers.tell(request)
 
     async def relay_ended(self, request: Order, /) -> Nothing:
         """Our end of the relay is gone."""

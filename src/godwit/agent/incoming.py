@@ -12,6 +12,7 @@ from godwit.agent.announcing import Announcer
 from godwit.agent.course import LOADED, Course, Side
 from godwit.agent.hearing import Hearing
 from godwit.agent.local import AT_HOME, LocalVm
+from godwit.agent.observing import AFTER_MS, Window
 from godwit.agent.vms import Vms
 from godwit.contract.host import Go, GoAnswer, Heard, PrepareIncoming, Settled
 from godwit.core.errors import Broken, Failed, GodwitError, Unreachable, Unresolved
@@ -52,6 +53,10 @@ class Incoming:
         self._hearing = Hearing(vm.passport.plugs)
         self._answer: asyncio.Future[GoAnswer] = asyncio.get_running_loop().create_future()
         self.course = Course(vm, self.order, self._side())
+
+    def window(self) -> Window | None:
+        """Which headers tell of the switch-over; none as long as the VM does not run here."""
+        return None if self._resumed_at_ms is None else Window(0.0, self._resumed_at_ms + AFTER_MS, is_last=True)
 
     def _side(self) -> Side:
         return Side(

@@ -12,6 +12,7 @@ from godwit.agent.blackout import Blackout
 from godwit.agent.course import Course
 from godwit.agent.governor import Governor
 from godwit.agent.local import AT_HOME, LocalVm
+from godwit.agent.observing import AFTER_MS, BEFORE_MS, Window
 from godwit.agent.telling import Telling
 from godwit.contract.host import (
     GoAnswer,
@@ -57,6 +58,13 @@ class Outgoing:
     def has_stopped(self) -> bool:
         """The VM's vCPUs stopped here."""
         return self._blackout.stopped_at_ms is not None
+
+    def window(self) -> Window | None:
+        """Which headers tell of the switch-over; none as long as the VM runs here."""
+        stop_ms = self._blackout.stopped_at_ms
+        if stop_ms is None or self._ready is None:
+            return None
+        return Window(stop_ms - BEFORE_MS, stop_ms + AFTER_MS + 1000, self._ready.clock_offset_ms)
 
     async def prepare(self) -> OutgoingReady:
         """The peer is met and QEMU is set; the VM runs undisturbed."""

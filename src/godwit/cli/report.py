@@ -9,6 +9,7 @@ from godwit.cli.units import format_mib, format_ms
 from godwit.core.errors import Refused
 from godwit.core.model import MIB
 from godwit.core.report import Report
+from godwit.diagnosis.reporting import verdict
 
 
 def write_html(report: Report, file: Path) -> None:
@@ -32,6 +33,7 @@ def print_report(report: Report) -> None:
             ("total", f"{format_ms(report.total_ms)}{_predicted(report.forecast.total_ms)}"),
             ("blackout", f"{_blackout(report)}{_predicted(report.forecast.blackout_ms)}"),
             ("transferred", format_mib(report.transferred_bytes)),
+            ("connections", verdict(report.connections, saw_all=report.saw_all)),
             ("frames", f"{report.network.frames_drained} drained, {report.network.frames_relayed} relayed"),
         ]
     )

@@ -8,6 +8,9 @@ from html import escape
 from godwit.client.picture_scale import duration
 from godwit.client.picture_values import ClientRow
 from godwit.core.report import NetworkReport, Report
+from godwit.diagnosis.reporting import verdict
+
+CONNECTIONS_SHOWN = 30
 
 
 def clients_table(clients: Sequence[ClientRow]) -> str:
@@ -22,7 +25,7 @@ def migration_section(report: Report, detail: str) -> str:
     """All that the report of one migration knows, with a picture of its blackout where there is one."""
     good = report.outcome == "done"
     error = f'<p class="bad">{escape(report.error)}</p>' if report.error else ""
-    tables = [_passes(report), _timeline(report), _announcements(report.network)]
+    tables = [_passes(report), _timeline(report), _announcements(report.network), _connections(report)]
     return (
         f"<section><h2>{escape(report.source)} → {escape(report.destination)} "
         f'<span class="{"good" if good else "bad"}">{escape(report.outcome)}</span></h2>'
@@ -91,6 +94,22 @@ def _announcements(network: NetworkReport) -> str:
         for each in network.announcements
     ]
     return _titled("Announcements, from STOP", ["at", "kind", "witnessed by"], rows, text=1)
+
+
+def _connections(report: Report) -> str:
+    """The ones that suffered most, as the taps saw them."""
+    worst = sorted(report.connections or (), key=lambda each: (each.survived, -each.longest_silence_ms))
+    rows = [
+        [
+            f"{escape(each.client)} → {escape(each.server)}",
+            duration(each.longest_silence_ms),
+            str(each.retransmissions),
+            "survived" if each.survived else f'<span class="bad">{"reset" if each.resets else "no answer"}</span>',
+        ]
+        for each in worst[:CONNECTIONS_SHOWN]
+    ]
+    title = f"At the taps: {escape(verdict(report.connections, saw_all=report.saw_all))}"
+    return _titled(title, ["connection", "longest silence", "sent again", "outcome"], rows)
 
 
 def _titled(title: str, titles: Sequence[str], rows: Sequence[Sequence[str]], *, text: int = 99) -> str:

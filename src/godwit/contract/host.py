@@ -27,6 +27,7 @@ from pydantic import ConfigDict, Field
 
 from godwit.contract.disk_host import DiskHost
 from godwit.contract.looks import ExchangeFrames, FilesLook, LookAtFiles, SegmentsLook
+from godwit.contract.observed import Observe, Observed
 from godwit.contract.order import Nothing as Nothing
 from godwit.contract.order import Order as Order
 from godwit.core.leftover import Leftovers
@@ -34,7 +35,7 @@ from godwit.core.looked import VmLook
 from godwit.core.migration import Event
 from godwit.core.model import Fact, HostFacts, Name, Pinned, Value, VmSpec, VmStatus
 from godwit.core.ownership import Cue
-from godwit.core.report import Announcement, PassReport, RelayEnd, TimelineEntry
+from godwit.core.report import Announcement, ConnectionReport, FlowReport, PassReport, RelayEnd, TimelineEntry
 from godwit.core.verdict import Statement
 
 
@@ -173,6 +174,11 @@ class Settled(Fact):
     relayed: Relayed = Relayed()
     """What the source's relay did, once it was asked."""
     settled: bool = False
+    connections: tuple[ConnectionReport, ...] | None = None
+    """What clients saw, once both sides were asked; none: not observed, or not yet."""
+    flows: tuple[FlowReport, ...] | None = None
+    saw_all: bool = True
+    """Of these: no frame was missed."""
 
 
 class Resolve(Order):
@@ -289,6 +295,13 @@ class Host(DiskHost, Protocol):
 
     async def examine(self, request: Examine, /) -> Leftovers:
         """What lies here that nobody needs; removed, if asked for and safe: never what may be a last copy."""
+        ...
+
+    async def observe(self, request: Observe, /) -> Observed:
+        """What went through the VM's taps here around the switch-over, after what was seen elsewhere before.
+
+        Told once it is over, the same to whoever asks again; a host that did not watch tells so.
+        """
         ...
 
     async def testify(self, request: Order, /) -> Statement:

@@ -77,6 +77,8 @@ class AgentConfig(Value):
     metrics: Endpoint | None = None
     """Where Prometheus may ask for this agent's numbers over plain HTTP (`/metrics`); none: nowhere."""
     waits: Waits = Waits()
+    observe: bool = True
+    """Record the headers of a VM's frames around its switch-over, to report what its clients saw; no payload."""
     networks: dict[Name, NetworkConfig] = {}
     datastores: dict[Name, DatastoreConfig] = {}
 

@@ -86,9 +86,29 @@ class ConnectionReport(Fact):
     client: str
     server: str
     longest_silence_ms: float
+    """Of the VM, while its peer waited for a word of it; seen at the VM's taps."""
+    peer_silence_ms: float = 0.0
+    """Of its peer, while the VM waited."""
     retransmissions: int
+    """In both directions; a frame that the relay sent twice is none."""
+    zero_windows: int = 0
+    """Segments that told the other side to send nothing."""
     resets: int
+    reset_by: Literal["vm", "peer"] | None = None
+    """Whose side sent the first one."""
     survived: bool
+    """Not reset, and not left without an answer."""
+
+
+class FlowReport(Fact):
+    """What one flow of UDP datagrams went through."""
+
+    vm: str
+    peer: str
+    frames_from_vm: int
+    frames_to_vm: int
+    longest_silence_ms: float
+    """Between two datagrams of the VM, whether or not somebody waited."""
 
 
 class DiskReport(Fact):
@@ -137,7 +157,11 @@ class Report(Fact):
     transferred_bytes: int = 0
     network: NetworkReport = NetworkReport()
     connections: tuple[ConnectionReport, ...] | None = None
-    """None: not observed."""
+    """Those seen at the VM's taps from two seconds before STOP to five after RESUME; none: not observed."""
+    flows: tuple[FlowReport, ...] | None = None
+    """The same for UDP."""
+    saw_all: bool = True
+    """False: some frames were not recorded for want of room, and `connections` and `flows` may tell too little."""
     findings: tuple[Finding, ...] = ()
     """What the checks before it warned of, and the blockers that `--force` went over."""
     disks: tuple[DiskReport, ...] = ()

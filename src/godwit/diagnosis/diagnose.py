@@ -10,9 +10,10 @@ from godwit.diagnosis.finding import Diagnosis, Evidence, Finding, MoveSeen, VmS
 from godwit.diagnosis.flapping import flapping, moved_too_often
 from godwit.diagnosis.gather import Gathering, Source
 from godwit.diagnosis.moves import find
+from godwit.diagnosis.reporting import reported
 from godwit.diagnosis.rules import RULES, Found, ip_conflict, stale_arp_entry, vm_silent
 from godwit.diagnosis.story import Move, Passage, Story
-from godwit.diagnosis.suffering import reported, sufferings
+from godwit.diagnosis.suffering import sufferings
 from godwit.diagnosis.timeline import timeline
 
 PACKETS_SHOWN = 8

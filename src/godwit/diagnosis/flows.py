@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict, deque
+from collections import OrderedDict
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from ipaddress import ip_address
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 from godwit.diagnosis.sight import ACK, FIN, RST, SYN, Kind, Segment, Sight
 
@@ -14,10 +15,12 @@ FLOWS_MAX = 4096
 PAUSE_MS = 50.0
 """A client that says nothing for so long pauses by itself; its silence is not the VM's, shorter ones are."""
 STREAMING_MS, STREAMING_FRAMES = 100.0, 4
+SPEAKING_MS = 1000.0
 LARGE_BYTES, STUCK_TIMES = 1000, 4
-_REMEMBERED = 64
+_REMEMBERED, _INTERVALS = 32, 256
 _HALF = 1 << 31
 _EPHEMERAL = 32768
+LEFT_WAITING_MS = 1000.0
 
 
 class Span(NamedTuple):
@@ -62,6 +65,8 @@ class Way:
     """The sequence number after the last byte that was seen."""
     acknowledged: int | None = None
     last_ms: float = 0.0
+    data_ms: float = 0.0
+    """When it last sent data."""
     new_ms: float = 0.0
     """When it last said anything new: data, or that data had come."""
     asked_ms: float = 0.0
@@ -74,10 +79,17 @@ class Way:
     repeated: dict[int, Repeated] = field(default_factory=dict)
     """Segments that were sent again, by their end, as long as they are not acknowledged."""
     stuck: Repeated | None = None
-    """A large one that never arrived while the other side was heard."""
+    """A large one that was sent many times."""
     is_closed: bool = False
-    recent: deque[float] = field(default_factory=lambda: deque(maxlen=STREAMING_FRAMES))
-    seen: deque[int] = field(default_factory=lambda: deque(maxlen=_REMEMBERED))
+    recent: list[float] = field(default_factory=list)
+    """When it sent its last few segments with data."""
+    seen: list[int] = field(default_factory=list)
+    """Its last frames, to know one that comes again."""
+
+    @property
+    def is_speaking(self) -> bool:
+        """It answers with data, so that an acknowledgement alone, which its kernel gives, is no answer."""
+        return bool(self.data_ms) and self.new_ms - self.data_ms < SPEAKING_MS
 
     def is_streaming(self, at_ms: float) -> bool:
         """It was sending data without being asked each time."""
@@ -96,6 +108,8 @@ class Connection:
     from_vm: Way = field(default_factory=Way)
     to_vm: Way = field(default_factory=Way)
     resets: list[Reset] = field(default_factory=list)
+    is_left_waiting: bool = False
+    """At the end of what was seen, the VM had not answered for long."""
 
     @property
     def client(self) -> str:
@@ -109,6 +123,7 @@ class Connection:
     def retransmissions(self) -> int:
         return self.from_vm.retransmissions + self.to_vm.retransmissions
 
+    @property
     def is_waiting(self) -> bool:
         """The peer asked for something that the VM has not answered."""
         return bool(self.to_vm.asked_ms) and not self.is_closed
@@ -122,15 +137,17 @@ class Connection:
         own, other = (self.from_vm, self.to_vm) if is_from_vm else (self.to_vm, self.from_vm)
         if seen.identity in own.seen:
             return  # the same frame again: captured twice on its way, or sent twice by a relay
-        own.seen.append(seen.identity)
+        _remember(own.seen, seen.identity, _REMEMBERED)
         self.last_ms = own.last_ms = seen.at_ms
         if segment.flags & RST:
             if not self.is_closed:
                 self.resets.append(Reset(seen.at_ms, seen.number, is_from_vm))
             return
         is_new = _advance(own, other, seen, segment)
-        if is_new:
+        if is_new and (segment.payload_bytes or not own.is_speaking):
             _end_silence(own, other, seen)
+        if segment.payload_bytes:
+            own.data_ms = seen.at_ms
         own.is_closed |= bool(segment.flags & FIN)
         if not segment.window and not segment.flags & SYN:
             own.zero_windows += 1
@@ -145,11 +162,11 @@ def _advance(own: Way, other: Way, seen: Sight, segment: Segment) -> bool:
         own.retransmissions += 1
         if len(own.retransmitted) < 20:
             own.retransmitted.append(seen.number)
-        _repeat(own, other, seen, (end, segment.payload_bytes))
+        _repeat(own, seen, (end, segment.payload_bytes))
     if is_new:
         own.sent = end
         if segment.payload_bytes:
-            own.recent.append(seen.at_ms)
+            _remember(own.recent, seen.at_ms, STREAMING_FRAMES)
             own.asked_ms = own.asked_ms or seen.at_ms
     if segment.flags & ACK and (own.acknowledged is None or _is_after(segment.acknowledged, own.acknowledged)):
         own.acknowledged = segment.acknowledged
@@ -159,15 +176,14 @@ def _advance(own: Way, other: Way, seen: Sight, segment: Segment) -> bool:
     return is_new
 
 
-def _repeat(own: Way, other: Way, seen: Sight, what: tuple[int, int]) -> None:
-    """A large segment that is sent again and again, while its receiver is heard, does not fit through."""
+def _repeat(own: Way, seen: Sight, what: tuple[int, int]) -> None:
+    """A large segment that is sent again and again may be too large for the way."""
     end, payload_bytes = what
     first = own.repeated.get(end) or Repeated(seen.at_ms, seen.number, payload_bytes, 0)
     if len(own.repeated) < _REMEMBERED or end in own.repeated:
         own.repeated[end] = first._replace(times=first.times + 1)
-    is_heard = other.last_ms > first.at_ms
-    if first.times + 1 >= STUCK_TIMES and payload_bytes >= LARGE_BYTES and is_heard:
-        own.stuck = own.stuck or own.repeated.get(end)
+    if first.times + 1 >= STUCK_TIMES and payload_bytes >= LARGE_BYTES and own.stuck is None:
+        own.stuck = own.repeated.get(end)
 
 
 def _is_probe(own: Way, segment: Segment) -> bool:
@@ -207,21 +223,17 @@ class Datagrams:
     last_to_ms: float = 0.0
     silence: Span = NEVER
     """The VM's."""
-    intervals_ms: deque[float] = field(default_factory=lambda: deque(maxlen=256))
-    seen: deque[int] = field(default_factory=lambda: deque(maxlen=_REMEMBERED))
+    intervals_ms: list[float] = field(default_factory=list)
 
     def follow(self, seen: Sight, *, is_from_vm: bool) -> None:
         """One more datagram of it."""
-        if seen.identity in self.seen:
-            return
-        self.seen.append(seen.identity)
         if not is_from_vm:
             self.frames_to_vm += 1
             self.last_to_ms = seen.at_ms
             return
         if self.frames_from_vm:
             span = Span(self.last_from_ms, seen.at_ms, seen.number)
-            self.intervals_ms.append(span.length_ms)
+            _remember(self.intervals_ms, span.length_ms, _INTERVALS)
             if span.length_ms > self.silence.length_ms:
                 self.silence = span
         self.frames_from_vm += 1
@@ -236,43 +248,72 @@ class Datagrams:
         return middle if middle > 10.0 and late < 1.5 * middle else None
 
 
-FlowKey = tuple[bytes, int, bytes, int]
+Item = TypeVar("Item")
+
+
+def _remember(items: list[Item], item: Item, most: int) -> None:
+    items.append(item)
+    if len(items) > most:
+        del items[0]
+
+
+FlowKey = tuple[str, str]
+"""The peer and the VM."""
 
 
 class Flows:
     """All TCP connections and UDP flows of one VM."""
 
-    def __init__(self) -> None:
-        self.connections: OrderedDict[FlowKey, Connection] = OrderedDict()
-        self.datagrams: OrderedDict[FlowKey, Datagrams] = OrderedDict()
+    def __init__(self, connections: Iterable[Connection] = (), datagrams: Iterable[Datagrams] = ()) -> None:
+        """With those that were followed elsewhere before."""
+        self.connections: OrderedDict[FlowKey, Connection] = OrderedDict(((c.peer, c.vm), c) for c in connections)
+        self.datagrams: OrderedDict[FlowKey, Datagrams] = OrderedDict(((d.peer, d.vm), d) for d in datagrams)
         self.forgotten = 0
+        self._endpoints: dict[tuple[bytes, int], str] = {}
+
+    def close(self, at_ms: float) -> None:
+        """Nothing more is seen after that time: whoever waits then, waits still."""
+        for each in self.connections.values():
+            if each.is_waiting and at_ms - each.to_vm.asked_ms > each.from_vm.silence.length_ms:
+                each.from_vm.silence = Span(each.to_vm.asked_ms, at_ms)
+                each.is_left_waiting = at_ms - each.to_vm.asked_ms > LEFT_WAITING_MS
 
     def follow(self, seen: Sight, *, is_from_vm: bool) -> None:
         """One more frame that the VM sent or that was sent to it, in order of time."""
         if not seen.ip_from or not seen.ip_to:
             return
-        ends = (seen.ip_to, seen.port_to, seen.ip_from, seen.port_from)
-        key = ends if is_from_vm else (*ends[2:], *ends[:2])
+        sender, receiver = (seen.ip_from, seen.port_from), (seen.ip_to, seen.port_to)
+        peer, vm = (receiver, sender) if is_from_vm else (sender, receiver)
+        key = (self._endpoint(*peer), self._endpoint(*vm))
         if seen.segment is not None:
-            self._connection(key, seen, seen.segment, is_from_vm).follow(seen, seen.segment, is_from_vm=is_from_vm)
+            opener = _opener(seen.segment, is_from_vm, is_vm_high=vm[1] >= _EPHEMERAL > peer[1])
+            self._connection(key, seen, seen.segment, opener).follow(seen, seen.segment, is_from_vm=is_from_vm)
         elif seen.kind is Kind.udp:
-            self._flow(key).follow(seen, is_from_vm=is_from_vm)
+            self._flow(key, min(peer[1], vm[1])).follow(seen, is_from_vm=is_from_vm)
 
-    def _connection(self, key: FlowKey, seen: Sight, segment: Segment, is_from_vm: bool) -> Connection:
+    def _endpoint(self, address: bytes, port: int) -> str:
+        """Remembered, because making the text is slow."""
+        known = self._endpoints.get((address, port))
+        if known is None:
+            if len(self._endpoints) > 2 * FLOWS_MAX:
+                self._endpoints.clear()
+            known = self._endpoints[address, port] = endpoint(address, port)
+        return known
+
+    def _connection(self, key: FlowKey, seen: Sight, segment: Segment, is_vm_client: bool) -> Connection:
         found = self.connections.get(key)
         is_opening = segment.flags & (SYN | ACK) == SYN
         if found is not None and not (is_opening and found.is_closed):
             self.connections.move_to_end(key)
             return found
-        is_vm_client = is_from_vm if is_opening else key[3] >= _EPHEMERAL > key[1]
-        made = Connection(endpoint(key[0], key[1]), endpoint(key[2], key[3]), is_vm_client, seen.at_ms)
+        made = Connection(*key, is_vm_client, seen.at_ms)
         self.connections[key] = made
         self.forgotten += _shorten(self.connections)
         return made
 
-    def _flow(self, key: FlowKey) -> Datagrams:
+    def _flow(self, key: FlowKey, port: int) -> Datagrams:
         if key not in self.datagrams:
-            self.datagrams[key] = Datagrams(endpoint(key[0], key[1]), endpoint(key[2], key[3]), min(key[1], key[3]))
+            self.datagrams[key] = Datagrams(*key, port)
             self.forgotten += _shorten(self.datagrams)
         self.datagrams.move_to_end(key)
         return self.datagrams[key]
@@ -282,6 +323,13 @@ def endpoint(address: bytes, port: int) -> str:
     """`10.0.0.1:80` or `[fd00::1]:80`."""
     ip = ip_address(address)
     return f"{ip}:{port}" if ip.version == 4 else f"[{ip}]:{port}"
+
+
+def _opener(segment: Segment, is_from_vm: bool, *, is_vm_high: bool) -> bool:
+    """Whether the VM opened the connection: a SYN tells, else its port number does."""
+    if segment.flags & SYN:
+        return is_from_vm is not bool(segment.flags & ACK)
+    return is_vm_high
 
 
 def _shorten(flows: OrderedDict[FlowKey, Connection] | OrderedDict[FlowKey, Datagrams]) -> int:

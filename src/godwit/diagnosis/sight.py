@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+from binascii import crc32
 from enum import StrEnum
 from typing import NamedTuple
 
@@ -150,14 +151,14 @@ def _any(packet: Packet) -> _Frame | None:
 def _told(seen: Sight, data: bytes, ethertype: int, start: int) -> Sight:
     rest = data[start:]
     if ethertype == _RARP:
-        return seen._replace(kind=Kind.rarp, identity=hash((_RARP, seen.sender)))
+        return seen._replace(kind=Kind.rarp, identity=crc32(seen.sender, _RARP))
     if ethertype == _ARP and len(rest) >= 28:
         return _arp(seen, rest)
     if ethertype == _IPV4 and len(rest) >= 20 and rest[0] >> 4 == 4:
         return _ipv4(seen, rest)
     if ethertype == _IPV6 and len(rest) >= 40 and rest[0] >> 4 == 6:
         return _ipv6(seen, rest)
-    return seen._replace(identity=hash((ethertype, seen.sender, rest[:46])))
+    return seen._replace(identity=crc32(seen.sender + rest[:46], ethertype))
 
 
 def _arp(seen: Sight, rest: bytes) -> Sight:
@@ -168,37 +169,36 @@ def _arp(seen: Sight, rest: bytes) -> Sight:
     claimed = ip if any(ip) else b""
     if claimed == sought:
         kind = Kind.gratuitous_arp
-    return seen._replace(kind=kind, ip_from=claimed, ip_to=sought, identity=hash((operation, own, ip, sought)))
+    return seen._replace(kind=kind, ip_from=claimed, ip_to=sought, identity=crc32(own + ip + sought, operation))
 
 
 def _ipv4(seen: Sight, rest: bytes) -> Sight:
     header = (rest[0] & 0x0F) * 4
     total, fragment = rest[2] << 8 | rest[3], (rest[6] << 8 | rest[7]) & 0x1FFF
     seen = seen._replace(ip_from=rest[12:16], ip_to=rest[16:20])
-    mark = (rest[4:6], fragment, rest[9])
-    return _transport(seen, (rest[9] if not fragment else -1), rest[header:], (total - header, mark))
+    mark = crc32(rest[2:8] + rest[9:10] + rest[12:20])  # without its time to live and checksum, which routers change
+    return _transport(seen, rest[9] if not fragment else -1, rest[header:], (total - header, mark))
 
 
 def _ipv6(seen: Sight, rest: bytes) -> Sight:
     """Extension headers are not followed: TCP and neighbour discovery come without them."""
     seen = seen._replace(ip_from=rest[8:24], ip_to=rest[24:40])
-    return _transport(seen, rest[6], rest[40:], (rest[4] << 8 | rest[5], (rest[6],)))
+    return _transport(seen, rest[6], rest[40:], (rest[4] << 8 | rest[5], crc32(rest[4:7] + rest[8:40])))
 
 
-def _transport(seen: Sight, protocol: int, rest: bytes, measure: tuple[int, object]) -> Sight:
+def _transport(seen: Sight, protocol: int, rest: bytes, measure: tuple[int, int]) -> Sight:
     size, mark = measure
-    addresses = (seen.ip_from, seen.ip_to, size, mark)
     if protocol == _TCP and len(rest) >= 16:
         source_port, port, sequence, acknowledged, offset, flags, window = struct.unpack_from("!HHIIBBH", rest)
         payload = max(size - (offset >> 4) * 4, 0)
         segment = Segment(sequence, acknowledged, flags, payload, window)
-        identity = hash((addresses, rest[:16], rest[20:36]))
+        identity = crc32(rest[:16] + rest[20:36], mark)  # without the checksum, which may be left to hardware
         return seen._replace(kind=Kind.tcp, port_from=source_port, port_to=port, segment=segment, identity=identity)
     if protocol == _UDP and len(rest) >= 8:
         ports = struct.unpack_from("!HH", rest)
-        identity = hash((addresses, rest[:6], rest[8:40]))
+        identity = crc32(rest[:6] + rest[8:40], mark)
         return seen._replace(kind=Kind.udp, port_from=ports[0], port_to=ports[1], identity=identity)
     if protocol == _ICMPV6 and len(rest) >= 24 and rest[0] == _ADVERTISEMENT and not rest[4] & _SOLICITED:
-        return seen._replace(kind=Kind.unsolicited_na, ip_from=rest[8:24], identity=hash((addresses, rest[:24])))
+        return seen._replace(kind=Kind.unsolicited_na, ip_from=rest[8:24], identity=crc32(rest[:24], mark))
     kind = Kind.icmp if protocol in (_ICMP, _ICMPV6) else Kind.other
-    return seen._replace(kind=kind, identity=hash((addresses, rest[:24])))
+    return seen._replace(kind=kind, identity=crc32(rest[:24], mark))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from godwit.core.report import ConnectionReport
 from godwit.diagnosis.flows import Connection, Datagrams
 from godwit.diagnosis.rules import Found
 from godwit.diagnosis.story import Passage, Story
@@ -29,18 +28,6 @@ def sufferings(story: Story, heartbeat_ms: float | None) -> Iterator[Found]:
     yield from _large_frames(story, connections)
     for flow in story.flows.datagrams.values():
         yield from _heartbeat(story, flow, heartbeat_ms)
-
-
-def reported(connection: Connection) -> ConnectionReport:
-    """The connection as reports have it; it survived unless somebody reset it or it was left waiting."""
-    return ConnectionReport(
-        client=connection.client,
-        server=connection.server,
-        longest_silence_ms=round(connection.from_vm.silence.length_ms, 3),
-        retransmissions=connection.retransmissions,
-        resets=len(connection.resets),
-        survived=not connection.resets,
-    )
 
 
 def _resets(story: Story, connections: list[Connection]) -> Iterator[Found]:
@@ -75,15 +62,23 @@ def _stalls(story: Story, connections: list[Connection]) -> Iterator[Found]:
 
 
 def _large_frames(story: Story, connections: list[Connection]) -> Iterator[Found]:
+    """The path is alive: somebody was answered meanwhile, by small frames."""
     stuck = [(c, way.stuck) for c in connections for way in (c.from_vm, c.to_vm) if way.stuck]
-    if stuck:
-        connection, hit = stuck[0]
-        assert hit is not None
+    for connection, hit in stuck:
+        if hit is None or not any(_is_heard(each, connection, hit.at_ms) for each in connections):
+            continue
         what = (
             f"segments of {hit.payload_bytes} bytes are sent {hit.times} times and more in {connection.client} to"
             f" {connection.server} and never arrive, while small frames pass both ways: the MTU on the way is smaller"
         )
         yield Found("large-frames-lost", hit.at_ms, what, tuple(_numbered(story, [hit.number])))
+        return
+
+
+def _is_heard(other: Connection, stuck: Connection, since_ms: float) -> bool:
+    """Both ends said something new since; of the one that is stuck a word of each is enough."""
+    ways = (other.from_vm, other.to_vm)
+    return all((way.last_ms if other is stuck else way.new_ms) > since_ms for way in ways)
 
 
 def _heartbeat(story: Story, flow: Datagrams, limit_ms: float | None) -> Iterator[Found]:

@@ -6,9 +6,11 @@ import asyncio
 from contextlib import suppress
 
 from godwit.contract.host import Settled
-from godwit.core.errors import GodwitError, Unreachable
+from godwit.contract.observed import Observe, Observed
+from godwit.core.errors import GodwitError, Refused, Unreachable
 from godwit.core.phase import Phase
 from godwit.core.plan import Move
+from godwit.diagnosis.reporting import reported, reported_flow
 from godwit.flow.report import GOOD_ENDS
 from godwit.flow.sides import Sides, order
 
@@ -23,21 +25,17 @@ async def follow(move: Move, sides: Sides) -> None:
         return
     try:
         async with asyncio.timeout(LONGEST_S):
+            seen: Observed | None = None
             stands = not sides.diary.is_settled
-            while stands:
+            while stands or seen is None:
                 await asyncio.sleep(ASK_EVERY_S)  # a question, not an event: the relay is the agents' affair
-                stands = await _stands(move, sides)
+                with suppress(Unreachable):  # an agent that is being restarted is asked again
+                    seen = seen or await observed(move.migration, sides)
+                    settled = _told(await look(move, sides), seen)
+                    await sides.diary.settled(settled)
+                    stands = settled.relayed.ended is None
     except (GodwitError, TimeoutError):
         return
-
-
-async def _stands(move: Move, sides: Sides) -> bool:
-    """The diary knows what both sides say; an agent that is being restarted is asked again."""
-    with suppress(Unreachable):
-        settled = await look(move, sides)
-        await sides.diary.settled(settled)
-        return settled.relayed.ended is None
-    return True
 
 
 async def look(move: Move, sides: Sides) -> Settled:
@@ -46,3 +44,26 @@ async def look(move: Move, sides: Sides) -> Settled:
     relayed = await sides.source.relayed(asked)
     told = await sides.destination.settle(asked)
     return told.model_copy(update={"relayed": relayed, "settled": relayed.ended in GOOD_ENDS})
+
+
+async def observed(migration: str, sides: Sides) -> Observed | None:
+    """What clients saw, followed from one side to the other; none: it is still being watched."""
+    question = Observe(migration=migration)
+    try:
+        before = await sides.source.observe(question)
+        if not before.is_over or before.connections is None:
+            return before if before.is_over else None
+        words = {"connections": before.connections, "datagrams": before.datagrams}
+        after = await sides.destination.observe(question.model_copy(update=words))
+    except Refused:  # an older agent, which cannot tell
+        return Observed()
+    complete = before.is_complete and after.is_complete
+    return after.model_copy(update={"is_complete": complete}) if after.is_over else None
+
+
+def _told(settled: Settled, seen: Observed | None) -> Settled:
+    if seen is None or seen.connections is None:
+        return settled
+    connections = tuple(reported(each) for each in seen.connections)
+    flows = tuple(reported_flow(each) for each in seen.datagrams)
+    return settled.model_copy(update={"connections": connections, "flows": flows, "saw_all": seen.is_complete})

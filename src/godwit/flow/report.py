@@ -72,6 +72,9 @@ def _with_hand_over(base: Report, handed: HandedOver, settled: Settled | None) -
             "transferred_bytes": handed.transferred_bytes,
             "timeline": tuple(sorted((*entries, *handed.timeline), key=lambda e: e.at_ms)),
             "network": _network(base, handed, settled) if settled else NetworkReport(),
+            "connections": settled.connections if settled else None,
+            "flows": settled.flows if settled else None,
+            "saw_all": settled.saw_all if settled else True,
             "stopped_at_ms": handed.stopped_at_ms,
         }
     )
