@@ -1,7 +1,7 @@
 # Two at a time, each file in one piece: a lab is shared by the tests of its file, and most of them wait for guests.
 PARALLEL = -n 2 --dist loadfile
 
-.PHONY: help demo test acceptance torture check lint format clean
+.PHONY: help demo test acceptance torture captures check lint format clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -21,6 +21,10 @@ acceptance: ## Run the acceptance tests only: godwit as users meet it
 torture: ## Strike everything at every point of a hand-over: CASES=N draws N by SEED=S; goes on where it stopped
 	@tools/setup test
 	@.venv/bin/python -m tests.torture.run $(if $(CASES),--cases $(CASES)) $(if $(SEED),--seed $(SEED))
+
+captures: ## Record anew what moves look like on the wire, healthy and under each fault
+	@tools/setup captures
+	@.venv/bin/python -m godwit.lab.recording tests/diagnosis/captures
 
 lint: ## Format, lint, types and imports
 	@tools/setup check

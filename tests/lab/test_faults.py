@@ -3,7 +3,8 @@ from __future__ import annotations
 import pytest
 
 from godwit.core.errors import Invalid, NotFound
-from godwit.lab.faults import NAMES, Fault, cables, drops, learning, parse, silences
+from godwit.lab.faults import NAMES, Fault, ageing, cables, drops, learning, losses, parse
+from godwit.lab.faults_cables import speed
 from godwit.lab.settings import Settings
 from godwit.lab.topology import Topology
 
@@ -46,10 +47,40 @@ def test_the_manager_loses_a_host_and_keeps_the_others() -> None:
 
 def test_a_blocked_port_is_neither_heard_nor_learned_from() -> None:
     active = {Fault(name="announcements-blocked", host="host-b")}
-    assert learning(PLAN, active).splitlines()[1] == "link set dev host-b learning off"
-    assert learning(PLAN, active).count("learning on") == 2
-    assert silences(active).count('iifname "host-b"') == 3
-    assert "iifname" not in silences(())
+    assert "link set dev host-b learning off" in learning(PLAN, active).splitlines()
+    assert learning(PLAN, active).count("learning on") == 3
+    assert losses(PLAN, active).count('iifname "host-b"') == 3
+    assert "iifname" not in losses(PLAN, ())
+
+
+def test_a_port_in_another_vlan_hears_and_tells_nothing() -> None:
+    text = losses(PLAN, {Fault(name="vlan-mismatch", host="host-b")})
+    assert 'iifname "host-b" drop' in text
+    assert 'oifname "host-b" drop' in text
+
+
+def test_a_secured_port_knows_its_host_only() -> None:
+    text = losses(PLAN, {Fault(name="port-security", host="host-b")})
+    assert 'iifname "host-b" ether saddr != 02:00:0a:5a:00:0c drop' in text
+
+
+def test_what_is_stale_stays() -> None:
+    active = {Fault(name="stale-mac", host="host-a")}
+    assert learning(PLAN, active).count("learning on") == 1
+    assert "link set dev host-a learning on" in learning(PLAN, active)
+    assert "ageing_time 8640000" in ageing(active)
+    assert "ageing_time 30000" in ageing(())
+
+
+def test_a_slow_cable_is_slow_at_both_ends_and_quick_again() -> None:
+    host = PLAN.hosts[1]
+
+    slow, quick = (speed(PLAN, host, is_slow=each) for each in (True, False))
+
+    assert set(slow) == {"host-b", "migration-switch"}
+    assert all("rate 20000000bit" in text for text in slow.values())
+    assert all("rate 1000000000bit" in text for text in quick.values())
+    assert "dev host-a" not in slow["migration-switch"]
 
 
 def test_without_faults_nothing_is_dropped_or_pulled() -> None:

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Collection
 from pathlib import Path
 
-from godwit.lab import faults, nodes, shell, topology
+from godwit.lab import faults, faults_cables, nodes, shell, topology
+from godwit.lab.faults import Fault
 from godwit.lab.nodes import Held
 from godwit.lab.shaping import shaping
-from godwit.lab.topology import Topology
+from godwit.lab.topology import Node, Topology
 
 _TIMEOUT_S = 60
 
@@ -29,14 +30,45 @@ def build(plan: Topology, keep: Collection[Path]) -> dict[str, Held]:
     return held
 
 
-def break_down(plan: Topology, held: dict[str, Held], active: Collection[faults.Fault]) -> None:
-    """Exactly these faults are on."""
+def break_down(
+    plan: Topology, held: dict[str, Held], *, active: Collection[faults.Fault], was: Collection[faults.Fault]
+) -> None:
+    """Exactly the `active` faults are on, where those of `was` were."""
     pulled, dropping = held[topology.MIGRATION.switch].prefix, held[topology.CONTROL.switch].prefix
     _feed([*pulled, "ip", "-batch", "-"], faults.cables(plan, active))
     _feed([*dropping, "nft", "-f", "-"], faults.drops(plan, active))
     lan = held[topology.LAN.switch].prefix
     _feed([*lan, "bridge", "-batch", "-"], faults.learning(plan, active))
-    _feed([*lan, "nft", "-f", "-"], faults.silences(active))
+    _feed([*lan, "ip", "-batch", "-"], faults.ageing(active))
+    _feed([*lan, "nft", "-f", "-"], faults.losses(plan, active))
+    for host in plan.hosts:
+        _recable(plan, held, host, (active, was))
+
+
+def _recable(
+    plan: Topology, held: dict[str, Held], host: Node, now_and_before: tuple[Collection[Fault], Collection[Fault]]
+) -> None:
+    """The host's cables are as they shall be; those that stay are not touched."""
+    teamed, was_teamed = (host.name in faults.at(each, "teaming-mismatch") for each in now_and_before)
+    if teamed and not was_teamed:
+        _add_cable(plan, held, host)
+    elif was_teamed and not teamed:
+        limits, links = faults_cables.united()
+        _feed([*held[host.name].prefix, "tc", "-batch", "-"], limits)
+        _feed([*held[host.name].prefix, "ip", "-batch", "-"], links)
+    slow, was_slow = (host.name in faults.at(each, "slow-link") for each in now_and_before)
+    if slow != was_slow:
+        for node, text in faults_cables.speed(plan, host, is_slow=slow).items():
+            _feed([*held[node].prefix, "tc", "-batch", "-"], text)
+
+
+def _add_cable(plan: Topology, held: dict[str, Held], host: Node) -> None:
+    pids = {name: each.pid for name, each in held.items()}
+    _feed(["ip", "-batch", "-"], faults_cables.second_cable(plan, host, pids))
+    switch = held[topology.LAN.switch].prefix
+    _feed([*switch, "ip", "-batch", "-"], faults_cables.plugged_at_switch(host))
+    _feed([*held[host.name].prefix, "ip", "-batch", "-"], faults_cables.plugged_at_host())
+    _feed([*held[host.name].prefix, "tc", "-batch", "-"], faults_cables.divided())
 
 
 def _feed(argv: list[str], text: str) -> None:

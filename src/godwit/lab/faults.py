@@ -6,13 +6,19 @@ from collections.abc import Callable, Collection
 
 from godwit.core.errors import Invalid, NotFound
 from godwit.core.model import Name, Value
-from godwit.lab.topology import CONTROL, MIGRATION, Node, Topology
+from godwit.lab.topology import CONTROL, LAN, MIGRATION, SWITCH_BRIDGE, Node, Topology
 
 NAMES = {
     "migration-link-down": "the host's cable to the migration network is pulled",
     "agent-link-down": "on the control network the host and the other hosts lose every frame between them",
     "control-link-down": "on the control network the host and the manager lose every frame between them",
     "announcements-blocked": "the LAN switch swallows the host's announcements and learns nothing from its port",
+    "vlan-mismatch": "the LAN switch has the host's port in a VLAN of its own",
+    "port-security": "the LAN switch lets only the host's own address in by its port, and none of a VM",
+    "teaming-mismatch": "the host has a second cable to the LAN switch and sends each connection by one of the two",
+    "mtu-mismatch": "the LAN switch loses frames of more than 1400 bytes from and to the host",
+    "stale-mac": "the LAN switch never unlearns the addresses that it has seen at the host's port",
+    "slow-link": "the host's cable to the migration network carries 20 Mbit/s",
 }
 
 
@@ -52,25 +58,65 @@ def drops(topology: Topology, active: Collection[Fault]) -> str:
 
 
 def learning(topology: Topology, active: Collection[Fault]) -> str:
-    """`bridge -batch`, run in the LAN switch: it learns nothing from the ports whose announcements are blocked."""
-    deaf = _blocked(active)
-    return "".join(f"link set dev {h.name} learning {'off' if h.name in deaf else 'on'}\n" for h in topology.hosts)
+    """`bridge -batch`, run in the LAN switch: it learns nothing from these ports.
+
+    A stale entry is one that no other port may correct.
+    """
+    stale = at(active, "stale-mac")
+    deaf = at(active, "announcements-blocked") | at(active, "vlan-mismatch") | at(active, "port-security")
+    if stale:
+        deaf |= {port.name for port in topology.plugged_into(LAN)} - stale
+    ports = (port.name for port in topology.plugged_into(LAN))
+    return "".join(f"link set dev {port} learning {'off' if port in deaf else 'on'}\n" for port in ports)
 
 
-def silences(active: Collection[Fault]) -> str:
-    """`nft -f`, run in the LAN switch: RARP, broadcast ARP and advertisements to all from those ports are lost."""
-    rules = []
-    for port in sorted(_blocked(active)):
-        rules += [
-            f'iifname "{port}" ether type 0x8035 drop',
-            f'iifname "{port}" ether type arp ether daddr ff:ff:ff:ff:ff:ff drop',
-            f'iifname "{port}" ip6 daddr ff02::1 icmpv6 type nd-neighbor-advert drop',
-        ]
+def ageing(active: Collection[Fault]) -> str:
+    """`ip -batch`, run in the LAN switch: how long it remembers, in hundredths of a second."""
+    return f"link set dev {SWITCH_BRIDGE} type bridge ageing_time {8_640_000 if at(active, 'stale-mac') else 30_000}\n"
+
+
+def losses(topology: Topology, active: Collection[Fault]) -> str:
+    """`nft -f`, run in the LAN switch: exactly these frames are lost there from now on."""
+    rules: list[str] = []
+    for fault in sorted(active, key=str):
+        if fault.name in _LOSSES:
+            rules += _LOSSES[fault.name](topology, fault.host)
     return _table(rules)
 
 
-def _blocked(active: Collection[Fault]) -> set[str]:
-    return {fault.host for fault in active if fault.name == "announcements-blocked"}
+def at(active: Collection[Fault], name: str) -> set[str]:
+    """The hosts at which that fault is on."""
+    return {fault.host for fault in active if fault.name == name}
+
+
+def _announcements(_: Topology, port: str) -> list[str]:
+    return [
+        f'iifname "{port}" ether type 0x8035 drop',
+        f'iifname "{port}" ether type arp ether daddr ff:ff:ff:ff:ff:ff drop',
+        f'iifname "{port}" ip6 daddr ff02::1 icmpv6 type nd-neighbor-advert drop',
+    ]
+
+
+def _everything(_: Topology, port: str) -> list[str]:
+    return [f'iifname "{port}" drop', f'oifname "{port}" drop']
+
+
+def _strangers(topology: Topology, port: str) -> list[str]:
+    own = next(host.mac(LAN) for host in topology.hosts if host.name == port)
+    return [f'iifname "{port}" ether saddr != {own} drop']
+
+
+def _large(_: Topology, port: str) -> list[str]:
+    return [f'{way} "{port}" meta length > {SMALL_MTU} drop' for way in ("iifname", "oifname")]
+
+
+SMALL_MTU = 1400
+_LOSSES: dict[str, Callable[[Topology, str], list[str]]] = {
+    "announcements-blocked": _announcements,
+    "vlan-mismatch": _everything,
+    "port-security": _strangers,
+    "mtu-mismatch": _large,
+}
 
 
 def _table(rules: list[str]) -> str:

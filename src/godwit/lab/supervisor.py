@@ -72,7 +72,7 @@ class Supervisor:
 
     def _set_fault(self, fault: faults.Fault, on: bool) -> None:
         active = self.active | {fault} if on else self.active - {fault}
-        build.break_down(self.plan, self.held, active)
+        build.break_down(self.plan, self.held, active=active, was=self.active)
         self.active = active
 
     def _daemon(self, node: str) -> Daemon:
