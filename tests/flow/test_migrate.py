@@ -7,8 +7,9 @@ from typing import cast
 
 import pytest
 
-from godwit.contract.host import Host, StartVm
+from godwit.contract.host import Host, StartVm, VmRef
 from godwit.core.errors import Cancelled, Refused
+from godwit.core.looked import Answer, Pulse
 from godwit.core.migration import EventKind, MigrationRequest
 from godwit.core.phase import Phase
 from godwit.core.plan import Move
@@ -195,5 +196,45 @@ def test_nothing_is_ended_while_the_source_cannot_be_asked_to_take_its_vm_back(f
         assert diary.phase == Phase.in_doubt
         assert SPEC.name in world.destination.vms
         world.check()
+
+    run(story())
+
+
+@pytest.mark.parametrize(
+    ("pulse", "text"),
+    [
+        (Pulse(is_running=True), "the guest runs"),
+        (Pulse(is_running=True, answers=(Answer(ip="10.0.0.7", after_ms=1.5),)), "10.0.0.7 after 1.5 ms"),
+        (Pulse(is_running=False), "its vCPUs do not run"),
+        (Pulse(is_running=True, answers=(Answer(ip="10.0.0.7"),)), "10.0.0.7 does not answer"),
+        (Pulse(is_running=True, broken_disks=("block0",)), "disk block0 gives errors"),
+    ],
+)
+def test_how_the_vm_is_after_its_move_is_told_and_changes_nothing(pulse: Pulse, text: str) -> None:
+    async def story() -> None:
+        world = await a_world()
+
+        async def felt(request: VmRef, /) -> Pulse:
+            return pulse
+
+        world.destination.feel_pulse = felt  # type: ignore[method-assign]
+        diary = await tell(world)
+        (event,) = [each for each in diary.events if "pulse" in each.data]
+        assert text in event.text
+        assert event.kind is (EventKind.warned if pulse.complaint else EventKind.answered)
+        assert diary.phase is Phase.done
+
+    run(story())
+
+
+@pytest.mark.parametrize("fault", Fault)
+def test_a_pulse_that_cannot_be_felt_changes_nothing(fault: Fault) -> None:
+    async def story() -> None:
+        world = await a_world()
+        diary = await tell(world, {"destination": faulty(world.destination, "feel_pulse", fault)})
+        assert diary.phase is Phase.done
+        assert [each for each in diary.events if "pulse" in each.data] == []
+        assert world.runs_on == ["host-b"]
+        assert world.leftovers() == []
 
     run(story())

@@ -40,6 +40,18 @@ async def test_qemu_tells_its_machines_and_models_by_version() -> None:
     assert "Nehalem-v1" not in facts.cpu_lacks
 
 
+@pytest.mark.lab
+async def test_qemu_itself_names_a_device_that_cannot_move() -> None:
+    words = [BINARY, "-nodefaults", "-no-user-config", "-display", "none", "-S", "-machine", "q35", "-accel", "tcg"]
+    memory = ("-object", "memory-backend-ram,id=m,size=1M,share=on")
+    device = ("-device", "ivshmem-plain,memdev=m,master=off")
+
+    (blocked,) = await probe._ask([*words, *memory, *device], {}, ("query-migrate",))
+    (free,) = await probe._ask(words, {}, ("query-migrate",))
+    assert "ivshmem" in blocked["blocked-reasons"][0]
+    assert "blocked-reasons" not in free
+
+
 async def test_an_absent_qemu_is_named() -> None:
     with pytest.raises(Failed, match="no-such-qemu cannot be started"):
         await probe.qemu_facts("no-such-qemu", env={}, firmware_dir=None, accelerator=Accelerator.tcg)

@@ -8,11 +8,12 @@ from ipaddress import IPv4Address
 from typing import Any
 
 from godwit.agent.local import LocalVm
+from godwit.agent.pulse import pulse
 from godwit.agent.vms import Vms
 from godwit.contract.host import VmRef
 from godwit.contract.looks import ExchangeFrames, FilesLook, LookAtFiles, SegmentProbe, SegmentsLook
 from godwit.core.config import AgentConfig
-from godwit.core.looked import FileLook, NodeLook, SegmentLook, VmLook
+from godwit.core.looked import FileLook, NodeLook, Pulse, SegmentLook, VmLook
 from godwit.host.facts import swapped_mib
 from godwit.network.segment import Exchange
 
@@ -26,6 +27,10 @@ class Looking:
     async def look_at_vm(self, request: VmRef, /) -> VmLook:
         """What its QEMU says of itself."""
         return await _look_at_vm(self._vms.get(request.name))
+
+    async def feel_pulse(self, request: VmRef, /) -> Pulse:
+        """Whether the VM is alive."""
+        return await pulse(self._vms.get(request.name))
 
     async def look_at_files(self, request: LookAtFiles, /) -> FilesLook:
         """Each one as this host sees it."""

@@ -31,7 +31,7 @@ from godwit.contract.observed import Observe, Observed
 from godwit.contract.order import Nothing as Nothing
 from godwit.contract.order import Order as Order
 from godwit.core.leftover import Leftovers
-from godwit.core.looked import VmLook
+from godwit.core.looked import Pulse, VmLook
 from godwit.core.migration import Event
 from godwit.core.model import Fact, HostFacts, Name, Pinned, Value, VmSpec, VmStatus
 from godwit.core.ownership import Cue
@@ -236,6 +236,10 @@ class Host(DiskHost, Protocol):
 
     async def look_at_vm(self, request: VmRef, /) -> VmLook:
         """What its QEMU says of itself; changes nothing."""
+        ...
+
+    async def feel_pulse(self, request: VmRef, /) -> Pulse:
+        """Whether the VM is alive: it is asked, within little more than a second; changes nothing."""
         ...
 
     async def look_at_files(self, request: LookAtFiles, /) -> FilesLook:

@@ -67,6 +67,36 @@ class SegmentLook(Fact):
     claims: tuple[Claim, ...] = ()
 
 
+class Answer(Fact):
+    """An address of the VM, asked for from within its host."""
+
+    ip: str
+    after_ms: float | None = None
+    """None: no answer within a second."""
+
+
+class Pulse(Fact):
+    """Whether a VM is alive."""
+
+    is_running: bool
+    """QEMU says that its vCPUs run."""
+    cpu_ms: float = 0.0
+    """CPU time that its vCPUs used while it was looked at; an idle guest may use none."""
+    answers: tuple[Answer, ...] = ()
+    broken_disks: tuple[str, ...] = ()
+    """Those at which an error has stopped the guest's I/O."""
+
+    @property
+    def complaint(self) -> str | None:
+        """What is wrong; none: nothing that can be seen."""
+        silent = [each.ip for each in self.answers if each.after_ms is None]
+        if not self.is_running:
+            return "its vCPUs do not run"
+        if self.broken_disks:
+            return f"its disk {', '.join(self.broken_disks)} gives errors"
+        return f"{', '.join(silent)} does not answer" if silent else None
+
+
 class Looked(Fact):
     """All of it; what nobody looked at is None or empty."""
 

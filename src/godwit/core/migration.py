@@ -98,6 +98,7 @@ class EventKind(StrEnum):
     resumed = "resumed"
     announced = "announced"
     retired = "retired"
+    answered = "answered"
     disk_copied = "disk-copied"
     warned = "warned"
     ended = "ended"

@@ -13,6 +13,7 @@ from typing import Literal
 from pydantic import ConfigDict, Field
 
 from godwit.core.finding import Finding
+from godwit.core.looked import Pulse
 from godwit.core.migration import Kind
 from godwit.core.model import Fact
 
@@ -162,6 +163,8 @@ class Report(Fact):
     """The same for UDP."""
     saw_all: bool = True
     """False: some frames were not recorded for want of room, and `connections` and `flows` may tell too little."""
+    pulse: Pulse | None = None
+    """How the VM was after its move; none: not looked at."""
     findings: tuple[Finding, ...] = ()
     """What the checks before it warned of, and the blockers that `--force` went over."""
     disks: tuple[DiskReport, ...] = ()

@@ -12,6 +12,7 @@ from godwit.core.plan import Plan
 from godwit.flow.disks import keep_new_disks
 from godwit.flow.ending import asked, persist, phase, uninterrupted
 from godwit.flow.following import look
+from godwit.flow.pulse import feel_pulse
 from godwit.flow.sides import Sides, order
 
 Act = Callable[[Plan, Sides], Awaitable[None]]
@@ -65,3 +66,4 @@ async def complete(plan: Plan, sides: Sides) -> None:
     await sides.diary.settled(await persist(lambda: look(plan.move, sides)))
     await persist(lambda: sides.source.retire(order(plan.move)))
     await keep_new_disks(plan, sides)
+    await feel_pulse(plan.move, sides)

@@ -7,6 +7,7 @@ from typing import Literal, cast
 
 from godwit.contract.host import HandedOver, Relayed, Settled
 from godwit.core.finding import Finding
+from godwit.core.looked import Pulse
 from godwit.core.migration import Event, EventKind, Migration
 from godwit.core.phase import Phase
 from godwit.core.report import (
@@ -54,6 +55,7 @@ def compose(
         timeline=tuple(TimelineEntry(at_ms=event.at_ms, event=event.text) for event in _told(events)),
         transferred_bytes=max((e.progress.transferred_bytes for e in events if e.progress), default=0),
         findings=tuple(Finding.model_validate(e.data["finding"]) for e in events if "finding" in e.data),
+        pulse=next((Pulse.model_validate(e.data["pulse"]) for e in events if "pulse" in e.data), None),
         disks=tuple(DiskReport.model_validate(e.data) for e in events if e.kind is EventKind.disk_copied),
         error=migration.error,
     )

@@ -58,6 +58,16 @@ async def run(
     return output.decode(errors="replace")
 
 
+def thread_cpu_ms(pid: int, thread: int) -> float:
+    """CPU time that this thread of the process has used (proc(5), utime and stime); 0 when it is gone."""
+    try:
+        text = Path(f"/proc/{pid}/task/{thread}/stat").read_text()
+    except OSError:
+        return 0.0
+    fields = text.rpartition(")")[2].split()
+    return 1000 * (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
 def spawn_detached(
     argv: Sequence[str], *, pass_fds: Sequence[int], env: Mapping[str, str], log: Path, cwd: Path
 ) -> int:

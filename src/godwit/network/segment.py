@@ -9,7 +9,6 @@ that are the VM's: it leaves by the uplinks only, so any answer is somebody else
 from __future__ import annotations
 
 import asyncio
-import ctypes
 import socket
 import struct
 from collections.abc import Sequence
@@ -20,6 +19,7 @@ from ipaddress import IPv4Address
 from godwit.core.looked import Claim, Heard, SegmentLook
 from godwit.network.frames import arp_probe
 from godwit.network.netlink import index_of, opened
+from godwit.network.packet import OUTGOING, hearing
 from godwit.network.witness import uplinks
 
 EVERY_S = 0.03
@@ -32,13 +32,9 @@ _EVERYBODY = b"\xff" * 6
 _PROBE, _ARP = 0x88B5, 0x0806
 _SHORTEST = 60
 _HEADER = 14
-_SO_ATTACH_FILTER = 26
 _SOL_PACKET, _PACKET_AUXDATA = 263, 8
-_PACKET_OUTGOING = 4
 _TP_STATUS_VLAN_VALID = 0x10
 _AUXDATA = struct.Struct("=IIIHHHH")
-_ETH_P_ALL = 0x0003
-_LOAD_HALF, _EQUALS, _RETURN = 0x28, 0x15, 0x06
 
 
 @dataclass
@@ -100,7 +96,7 @@ class Exchange:
 
     def _read(self, listening: socket.socket) -> None:
         data, ancillary, _, address = listening.recvmsg(65536, socket.CMSG_SPACE(_AUXDATA.size))
-        if address[2] == _PACKET_OUTGOING or len(data) < _HEADER:
+        if address[2] == OUTGOING or len(data) < _HEADER:
             return
         kind = struct.unpack_from("!H", data, 12)[0]
         if kind == _PROBE:
@@ -141,20 +137,7 @@ def _vlan(ancillary: list[tuple[int, int, bytes]]) -> int | None:
 
 
 def _listening(port: str) -> socket.socket:
-    """The kernel lets only probe frames and ARP through (classic BPF on the ethertype)."""
-    program = [
-        (_LOAD_HALF, 0, 0, 12),
-        (_EQUALS, 1, 0, _PROBE),
-        (_EQUALS, 0, 1, _ARP),
-        (_RETURN, 0, 0, 65535),
-        (_RETURN, 0, 0, 0),
-    ]
-    buffer = ctypes.create_string_buffer(b"".join(struct.pack("=HBBI", *each) for each in program))
-    listening = socket.socket(socket.AF_PACKET, socket.SOCK_RAW | socket.SOCK_CLOEXEC, 0)
-    listening.setblocking(False)
-    listening.setsockopt(
-        socket.SOL_SOCKET, _SO_ATTACH_FILTER, struct.pack("HxxxxxxL", len(program), ctypes.addressof(buffer))
-    )
+    """Probe frames and ARP, and beside each frame its VLAN tag."""
+    listening = hearing(port, (_PROBE, _ARP), most_bytes=65535)
     listening.setsockopt(_SOL_PACKET, _PACKET_AUXDATA, 1)
-    listening.bind((port, _ETH_P_ALL))
     return listening

@@ -30,7 +30,7 @@ from godwit.contract.looks import ExchangeFrames, FilesLook, LookAtFiles, Segmen
 from godwit.contract.observed import Observe, Observed
 from godwit.core.errors import NotFound, Refused, Unresolved
 from godwit.core.leftover import Leftover, Leftovers
-from godwit.core.looked import FileLook, Heard, SegmentLook, VmLook
+from godwit.core.looked import FileLook, Heard, Pulse, SegmentLook, VmLook
 from godwit.core.migration import Event, EventKind
 from godwit.core.model import HostFacts, VmSpec, VmState, VmStatus
 from godwit.core.ownership import OWNERS, Cue, Ownership, step
@@ -146,6 +146,10 @@ class FakeHost(FakeDisks):
         """Nothing is odd about it."""
         self._here(request.name)
         return VmLook()
+
+    async def feel_pulse(self, request: VmRef, /) -> Pulse:
+        """It beats where it runs."""
+        return Pulse(is_running=self._here(request.name).running)
 
     async def look_at_files(self, request: LookAtFiles, /) -> FilesLook:
         """All are there, and the same everywhere."""

@@ -1,0 +1,48 @@
+"""Is a VM alive? As far as its QEMU, the kernel, and its own answers tell."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from ipaddress import IPv4Address
+from typing import Any
+
+from godwit.agent.local import LocalVm
+from godwit.core.looked import Answer, Pulse
+from godwit.host.process import thread_cpu_ms
+from godwit.network.pulse import answers
+
+
+async def pulse(vm: LocalVm) -> Pulse:
+    """Within little more than a second."""
+    ask = vm.machine.monitor.execute
+    before_ms = await _cpu_ms(vm)
+    heard = await _answers(vm)
+    status, blocks, after_ms = await asyncio.gather(ask("query-status"), ask("query-block"), _cpu_ms(vm))
+    return Pulse(
+        is_running=bool(status["running"]),
+        cpu_ms=after_ms - before_ms,
+        answers=heard,
+        broken_disks=tuple(_name(each) for each in blocks if each.get("io-status", "ok") != "ok"),
+    )
+
+
+async def _cpu_ms(vm: LocalVm) -> float:
+    cpus = await vm.machine.monitor.execute("query-cpus-fast")
+    return sum(thread_cpu_ms(vm.machine.qemu_pid, each["thread-id"]) for each in cpus)
+
+
+async def _answers(vm: LocalVm) -> tuple[Answer, ...]:
+    """By its IPv4 addresses, as far as they are known."""
+    pairs = zip(vm.passport.plugs, vm.passport.spec.nics, strict=False)
+    asked = [(plug, nic.ip.ip) for plug, nic in pairs if nic.ip]
+    heard = await asyncio.gather(*(answers(plug.tap, plug.bridge, [ip]) for plug, ip in asked))
+    return tuple(_answer(ip, found) for (_, ip), found in zip(asked, heard, strict=True))
+
+
+def _answer(ip: IPv4Address, found: dict[IPv4Address, float]) -> Answer:
+    return Answer(ip=str(ip), after_ms=found.get(ip))
+
+
+def _name(block: dict[str, Any]) -> str:
+    return os.path.basename(block.get("qdev") or block.get("device") or "disk")
