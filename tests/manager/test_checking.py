@@ -79,7 +79,13 @@ def test_the_owner_of_a_vm_keeps_it(site: Site) -> None:
             with pytest.raises(Refused, match="kept apart from web-1 on host-a"):
                 await manager.runner.start(MigrationRequest(vm="web-2"))
             await manager.inventory.change("web-1", VmChange(rules=("max-stall=299ms",)))
-            assert await codes(manager) == ["max-stall"]
+            assert await codes(manager) == []
+            moved = manager.runner.migration(await to_its_end(manager, MOVE))
+            assert (moved.phase, moved.request.max_blackout_ms) == (Phase.done, 299)
+            back = MOVE.model_copy(update={"destination": "host-a", "force": True})
+            id = await to_its_end(manager, back)
+            assert manager.runner.migration(id).request.max_blackout_ms == 300
+            assert [each.code for each in (await manager.runner.report(id)).findings] == ["max-stall"]
             with pytest.raises(Invalid, match="'no-more' is no rule"):
                 await manager.inventory.change("web-1", VmChange(rules=("no-more",)))
             with pytest.raises(Invalid):

@@ -12,7 +12,7 @@ from godwit.core.finding import Finding, Severity, blocker, standing
 from godwit.core.migration import MigrationRequest
 from godwit.core.model import HostFacts, VmState
 from godwit.core.plan import Move
-from godwit.core.policy import Known
+from godwit.core.policy import Known, Policy
 from godwit.core.preflight import AT_ONCE, find
 from godwit.flow.looking import look
 from godwit.manager.fleet import Fleet
@@ -30,7 +30,10 @@ class Checker:
         self._fleet = fleet
 
     def move(self, vm: VmRecord, request: MigrationRequest, *, destination: str, id: str = "check") -> Move:
-        """That migration of the VM as a value, with all that the manager knows about it."""
+        """That migration of the VM as a value, with all that the manager knows about it.
+
+        Its blackout is no longer than the VM's owner allows, unless that is overridden.
+        """
         return Move(
             migration=id,
             attempt=1,
@@ -39,7 +42,7 @@ class Checker:
             pinned=vm.pinned,
             source=vm.host,
             destination=destination,
-            request=request,
+            request=_within(request, vm.policy),
             known=self._known(vm, destination),
         )
 
@@ -113,6 +116,12 @@ class Checker:
             for each in self._records.migrations.values()
             if each.migration.vm == name
         )
+
+
+def _within(request: MigrationRequest, policy: Policy) -> MigrationRequest:
+    if policy.max_stall_ms is None or request.force:
+        return request
+    return request.model_copy(update={"max_blackout_ms": min(request.max_blackout_ms, policy.max_stall_ms)})
 
 
 def _unreachable(error: Failed) -> Finding:
