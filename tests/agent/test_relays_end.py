@@ -1,0 +1,63 @@
+"""A VM that is switched off needs no relay: the host that it came from is told, and one that does not answer is let be."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+
+from godwit.agent import relays
+from godwit.agent.relays import Relays
+from godwit.contract.host import Order, Peer, PrepareIncoming
+from godwit.core.config import AgentConfig, Tls
+from godwit.core.errors import Unreachable
+from godwit.testing.world import PINNED, SPEC
+
+NOWHERE = Path("/nowhere")
+CAME = PrepareIncoming(
+    migration="m7",
+    attempt=1,
+    epoch=1,
+    vm=SPEC.name,
+    spec=SPEC,
+    pinned=PINNED,
+    source="host-a",
+    source_peer_address="192.0.2.1:7411",
+    source_address="192.0.2.1",
+    multifd=True,
+)
+
+
+def tell(peer: Any) -> None:
+    config = AgentConfig(
+        host="host-b",
+        listen=("127.0.0.1:1",),
+        migration_address="127.0.0.1",
+        tls=Tls(ca=NOWHERE, certificate=NOWHERE, key=NOWHERE),
+    )
+    asyncio.run(Relays(config, lambda host, address: cast(Peer, peer)).end_of(CAME))
+
+
+def test_the_source_is_told_which_move_it_was() -> None:
+    told: list[Order] = []
+
+    async def vm_is_off(order: Order, /) -> None:
+        told.append(order)
+
+    tell(SimpleNamespace(vm_is_off=vm_is_off))
+    assert told == [CAME.order()]
+
+
+@pytest.mark.parametrize("hangs", [True, False])
+def test_a_source_that_does_not_answer_is_let_be(hangs: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(relays, "TELL_S", 0.01)
+
+    async def vm_is_off(order: Order, /) -> None:
+        if not hangs:
+            raise Unreachable("no answer")
+        await asyncio.get_running_loop().create_future()
+
+    tell(SimpleNamespace(vm_is_off=vm_is_off))
