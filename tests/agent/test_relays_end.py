@@ -1,4 +1,4 @@
-"""A VM that is switched off needs no relay: the host that it came from is told, and one that does not answer is let be."""
+"""Whoever relays to a VM that is switched off is told; a host that does not answer is let be."""
 
 from __future__ import annotations
 
