@@ -132,7 +132,8 @@ def test_what_there_is_for_people(godwit: Godwit, live: Live) -> None:
 @pytest.mark.usefixtures("web")
 def test_a_vm_is_moved_with_a_line_per_event_and_a_last_one(godwit: Godwit) -> None:
     lines = godwit("migrate", "web-1", "host-b").splitlines()
-    assert [line.split()[3] for line in lines[:4]] == ["checking", "reserving", "preparing", "copying"]
+    words = [line.split()[3] for line in lines[:5]]
+    assert words == ["checking", "expected:", "reserving", "preparing", "copying"]
     assert lines[-2].endswith("done")
     assert lines[-1].startswith("web-1 moved host-a -> host-b in ")
     assert lines[-1].endswith(" s, blackout 10 ms")
@@ -156,6 +157,9 @@ def test_with_json_the_output_is_the_report_alone(godwit: Godwit) -> None:
         "deadline_s": 300.0,
         "bandwidth_bytes_per_s": 125_000_000,
         "parallel": None,
+        "compress": "auto",
+        "plaintext": False,
+        "post_copy": False,
         "force": False,
         "datastore": None,
         "disks": {},

@@ -10,7 +10,7 @@ from typing import cast
 import pytest
 
 from godwit.core.errors import Failed
-from godwit.qemu import memory
+from godwit.qemu import memory, secrecy, sockets
 from godwit.qemu.cmdline import Launch
 from godwit.qemu.keeper import EXITED
 from godwit.qemu.machine import Machine
@@ -42,17 +42,30 @@ async def settings(monitor: Monitor) -> dict[str, object]:
     return answer
 
 
-@pytest.mark.parametrize("multifd", [False, True])
-async def test_a_vm_moves_and_exactly_one_copy_runs(machine: Machine, receiver: Machine, multifd: bool) -> None:
-    uri = await memory.prepare_receiver(receiver.monitor, address="127.0.0.1", multifd=multifd)
-    await memory.prepare_sender(machine.monitor, multifd=multifd, bandwidth_bytes_per_s=None)
+async def share_key(source: Machine, destination: Machine) -> None:
+    key = secrecy.make_key()
+    await secrecy.use_key(destination.monitor, destination.run_dir, key, endpoint="server")
+    await secrecy.use_key(source.monitor, source.run_dir, secrecy.read_key(destination.run_dir), endpoint="client")
+
+
+@pytest.mark.parametrize(
+    ("multifd", "secret", "compression"),
+    [(False, False, "none"), (True, False, "none"), (False, True, "none"), (True, True, "none"), (True, True, "zstd")],
+)
+async def test_a_vm_moves_and_exactly_one_copy_runs(
+    machine: Machine, receiver: Machine, multifd: bool, secret: bool, compression: str
+) -> None:
+    if secret:
+        await share_key(machine, receiver)
+    uri = await memory.prepare_receiver(receiver.monitor, address="127.0.0.1", multifd=multifd, compression=compression)
+    await memory.prepare_sender(machine.monitor, multifd=multifd, compression=compression, bandwidth_bytes_per_s=None)
     with machine.monitor.listening() as source, receiver.monitor.listening() as destination:
         await memory.start_sending(machine.monitor, uri)
         await memory.allow_switch(machine.monitor, 1000)
         await source.wait_for(is_status("completed"), timeout_s=DEADLINE_S)
         await destination.wait_for(is_status("completed"), timeout_s=DEADLINE_S)
 
-        assert await machine.runstate() == "postmigrate"
+        assert await machine.runstate() in {"finish-migrate", "postmigrate"}
         assert await names(machine) == ["STOP"]
         assert await receiver.runstate() == "paused"
         assert await names(receiver) == []  # it has loaded, and does not run before it is told to
@@ -89,7 +102,7 @@ async def test_a_source_that_gave_all_can_take_it_back(machine: Machine, receive
 
 async def test_a_stream_broken_off_leaves_the_source_running(machine: Machine, receiver: Machine) -> None:
     uri = await memory.prepare_receiver(receiver.monitor, address="127.0.0.1", multifd=True)
-    await memory.prepare_sender(machine.monitor, multifd=True, bandwidth_bytes_per_s=SLOW_BYTES_PER_S)
+    await memory.prepare_sender(machine.monitor, multifd=True, bandwidth_bytes_per_s=1000)
     with machine.monitor.listening() as source:
         await memory.start_sending(machine.monitor, uri)
         await source.wait_for(is_status("active"), timeout_s=DEADLINE_S)
@@ -115,13 +128,14 @@ async def test_a_receiver_whose_source_dies_never_runs(machine: Machine, receive
 
 
 async def test_the_sender_is_set_as_the_hand_over_needs_it(machine: Machine) -> None:
-    await memory.prepare_sender(machine.monitor, multifd=True, bandwidth_bytes_per_s=10**8, channels=3)
+    await memory.prepare_sender(machine.monitor, multifd=True, bandwidth_bytes_per_s=10**8)
 
     now = await settings(machine.monitor)
 
     assert (now["events"], now["return-path"], now["validate-uuid"], now["multifd"]) == (True, False, True, True)
     assert (now["announce-rounds"], now["downtime-limit"], now["max-bandwidth"]) == (0, memory.HOLD_MS, 10**8)
-    assert now["multifd-channels"] == 3
+    assert now["multifd-channels"] == memory.MULTIFD_CHANNELS
+    assert (now["auto-converge"], now["max-cpu-throttle"]) == (True, 1)
 
 
 async def test_the_receiver_is_set_as_the_hand_over_needs_it(receiver: Machine) -> None:
@@ -160,6 +174,55 @@ async def test_another_vm_is_not_let_in(machine: Machine, launch: Launch) -> Non
         assert await names(receiver) == []
     finally:
         await receiver.retire()
+
+
+@pytest.mark.parametrize("key", ["", "00" * 32])
+async def test_a_stream_without_the_right_key_is_not_let_in(machine: Machine, receiver: Machine, key: str) -> None:
+    await share_key(machine, receiver)
+    if key:
+        await secrecy.use_key(machine.monitor, machine.run_dir, key, endpoint="client")
+    else:
+        await secrecy.use_none(machine.monitor)
+    uri = await memory.prepare_receiver(receiver.monitor, address="127.0.0.1", multifd=False)
+    await memory.prepare_sender(machine.monitor, multifd=False, bandwidth_bytes_per_s=None)
+    with machine.monitor.listening() as source:
+        await memory.start_sending(machine.monitor, uri)
+        await source.wait_for(is_status("failed"), timeout_s=DEADLINE_S)
+
+    assert await machine.runstate() == "running"
+    assert await names(receiver) == []
+
+
+async def test_an_encrypted_stream_leaves_nothing_unread_at_its_source(machine: Machine, receiver: Machine) -> None:
+    """What lay unread when QEMU closes would make the kernel answer with RST and cut the stream's tail."""
+    await share_key(machine, receiver)
+    uri = await memory.prepare_receiver(receiver.monitor, address="127.0.0.1", multifd=True)
+    await memory.prepare_sender(machine.monitor, multifd=True, bandwidth_bytes_per_s=1000)
+    with machine.monitor.listening() as source:
+        await memory.start_sending(machine.monitor, uri)
+        await source.wait_for(is_status("active"), timeout_s=DEADLINE_S)
+        unread = await asyncio.to_thread(sockets.unread_bytes, machine.qemu_pid, uri)
+
+    assert unread == [0] * (memory.MULTIFD_CHANNELS + 1)
+
+
+async def test_a_guest_is_slowed_down_only_as_much_as_was_said(machine: Machine) -> None:
+    await memory.prepare_sender(machine.monitor, multifd=False, bandwidth_bytes_per_s=None)
+    before = await settings(machine.monitor)
+
+    await memory.throttle(machine.monitor, 60)
+    slowed = await settings(machine.monitor)
+    await memory.throttle(machine.monitor, 30)
+    less = await settings(machine.monitor)
+    await memory.throttle(machine.monitor, 0)
+
+    assert (slowed["cpu-throttle-initial"], slowed["max-cpu-throttle"]) == (60, 60)
+    assert (less["cpu-throttle-initial"], less["max-cpu-throttle"]) == (30, 30)
+    assert await settings(machine.monitor) == before
+
+
+async def test_it_is_known_how_streams_can_be_compressed(machine: Machine) -> None:
+    assert {"none", "zstd"} <= set(memory.compressions(await machine.monitor.execute("query-qmp-schema")))
 
 
 async def test_nobody_listening_leaves_the_source_running(machine: Machine) -> None:

@@ -20,7 +20,7 @@ def test_only_the_streams_to_that_port_are_kept_short() -> None:
         streams = [socket.create_connection(server.getsockname()) for server in (wanted, wanted, other)]
         uri = f"tcp:127.0.0.1:{wanted.getsockname()[1]}"
 
-        count = asyncio.run(keep_short(os.getpid(), uri))
+        count = asyncio.run(keep_short(os.getpid(), uri, near=True))
 
         limits = [stream.getsockopt(socket.IPPROTO_TCP, TCP_NOTSENT_LOWAT) for stream in streams]
         assert count == 2

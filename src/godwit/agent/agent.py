@@ -14,6 +14,7 @@ from godwit.agent.console import console
 from godwit.agent.disk_verbs import DiskVerbs
 from godwit.agent.incoming import Incoming
 from godwit.agent.looking import Looking
+from godwit.agent.measuring import measure
 from godwit.agent.observing import Observers
 from godwit.agent.outgoing import Outgoing
 from godwit.agent.relays import Relays
@@ -44,15 +45,19 @@ from godwit.contract.host import (
     StopVm,
     VmRef,
 )
+from godwit.contract.measures import Measure, OpenSink, Sink
 from godwit.contract.observed import Observe, Observed
 from godwit.core.config import AgentConfig
 from godwit.core.errors import Refused, Unresolved
+from godwit.core.forecast import Measured
 from godwit.core.leftover import Leftovers
 from godwit.core.migration import Event
 from godwit.core.model import HostFacts, QemuFacts, VmStatus
 from godwit.core.ownership import Ownership
 from godwit.core.verdict import Statement
 from godwit.host import facts as host_facts
+from godwit.network.link_probe import open_sink
+from godwit.qemu import secrecy
 from godwit.storage import uefi
 
 log = logging.getLogger("godwit.agent")
@@ -188,6 +193,15 @@ class Agent(DiskVerbs, Looking):
         await self._bury(request)
         return Nothing()
 
+    async def measure(self, request: Measure, /) -> Measured:
+        """The link, the guest's memory and how it writes."""
+        return await measure(self._vms.get(request.vm), request, self._peers(request.destination, request.peer_address))
+
+    async def open_sink(self, request: OpenSink, /) -> Sink:
+        """What comes over the migration network is counted for a moment."""
+        port, token = open_sink(self._config.migration_address)
+        return Sink(port=port, token=token)
+
     async def prepare_incoming(self, request: PrepareIncoming, /) -> IncomingReady:
         """An empty QEMU listens, its taps muted."""
         incoming = self._incoming.get(request.vm)
@@ -254,6 +268,7 @@ class Agent(DiskVerbs, Looking):
         self._forget(request)
         if incoming := self._incoming_of(request):
             settled = await incoming.settle()
+            secrecy.forget_key(incoming.vm.machine.run_dir, endpoint="server")
             if self._vms.has(request.vm) and self._vms.get(request.vm).passport.incoming:
                 self._vms.note(request.vm, incoming=None, relayed=incoming.request)
             return settled
@@ -306,7 +321,9 @@ class Agent(DiskVerbs, Looking):
 
     async def meet(self, request: Meet, /) -> Met:
         """This host's clock, and whether it waits for that move."""
-        return Met(unix_ms=time.time() * 1000, ready=self._incoming_of(request.order) is not None)
+        incoming = self._incoming_of(request.order)
+        key = secrecy.read_key(incoming.vm.machine.run_dir) if incoming and request.wants_key else ""
+        return Met(unix_ms=time.time() * 1000, ready=incoming is not None, key=key)
 
     async def go(self, request: Go, /) -> GoAnswer:
         """The VM runs here, or never will."""

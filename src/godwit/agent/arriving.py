@@ -11,7 +11,7 @@ from godwit.core.config import AgentConfig
 from godwit.core.model import VmState
 from godwit.core.ownership import Cue
 from godwit.network import ring, tunnel
-from godwit.qemu import memory
+from godwit.qemu import memory, secrecy, sockets
 
 
 async def arrive(vms: Vms, request: PrepareIncoming) -> Incoming:
@@ -29,7 +29,13 @@ async def arrive(vms: Vms, request: PrepareIncoming) -> Incoming:
         )
         try:
             address = vms.config.migration_address
-            uri = await memory.prepare_receiver(machine.monitor, address=address, multifd=request.multifd)
+            if request.tls:
+                await secrecy.use_key(machine.monitor, machine.run_dir, secrecy.make_key(), endpoint="server")
+            uri = await memory.prepare_receiver(
+                machine.monitor, address=address, multifd=request.multifd, compression=request.compression
+            )
+            if request.near:
+                await sockets.keep_listener_short(machine.qemu_pid, uri)
             passport = Passport(spec=request.spec, pinned=request.pinned, plugs=plugs, incoming=request, uri=uri)
             place.write_passport(passport)
             vm = LocalVm(passport, vms.owner(name), machine, VmState.migrating, waits=vms.config.waits)

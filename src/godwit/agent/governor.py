@@ -7,39 +7,57 @@ from time import monotonic
 
 from godwit.agent.local import LocalVm
 from godwit.agent.telling import Telling
-from godwit.core.convergence import Action, Decision, Sample, decide, predicted_ms
+from godwit.contract.host import PrepareOutgoing
+from godwit.core.convergence import Action, Decision, Goals, Sample, decide, limit_ms, overdue, predicted_ms
 from godwit.core.errors import Failed
+from godwit.core.forecast import time_left_s
 from godwit.core.migration import EventKind, Progress
 from godwit.core.report import PassReport
 from godwit.qemu import memory, sockets
 
 TICK_S = 0.25
 """Between two looks at a pass that goes on; QEMU's own figures are no fresher than 0.1 s."""
+WIDEN_S = 0.15
+"""QEMU heeds a new limit within 0.1 s: one that did not make it switch over in this time was too narrow."""
 SILENCE_S = 10.0
 """A stream that takes nothing for so long is broken, whatever TCP still hopes for (by default a quarter of an hour)."""
 
 
 class Governor:
-    """Holds the switch-over back until it is short enough and allowed."""
+    """Holds the switch-over back until it is short enough and allowed; slows the guest down if that never comes."""
 
-    def __init__(self, vm: LocalVm, telling: Telling, *, uri: str, max_blackout_ms: int) -> None:
+    def __init__(self, vm: LocalVm, telling: Telling, request: PrepareOutgoing) -> None:
         self._vm = vm
-        self._uri = uri
+        self._request = request
         self._telling = telling
-        self._max_blackout_ms = max_blackout_ms
+        self._goals = Goals(request.max_blackout_ms, request.deadline_s, request.fixed_ms)
         self._passes: asyncio.Queue[int] = asyncio.Queue()
         self._samples: list[Sample] = []
         self._decided: Decision | None = None
+        self._opened_ms = limit_ms(0, self._goals)
+        self._opened_at_s: float | None = None
         self._allowed = False
         self._over = False
         self._sent_bytes = 0
         self._sent_at_s = 0.0
+        self._started_s = 0.0
 
     @property
-    def predicted_ms(self) -> float | None:
+    def hold_ms(self) -> int:
+        """QEMU's downtime limit until the switch-over may come."""
+        return limit_ms(0, self._goals)
+
+    @property
+    def rest_ms(self) -> float:
+        """Of the blackout, what the bytes that remained were predicted to take when QEMU switched over, at most."""
+        last = self._samples[-1] if self._samples else None
+        rest = predicted_ms(last, 0.0) if last else 0.0
+        return min(rest, float(self._opened_ms))
+
+    @property
+    def predicted_ms(self) -> float:
         """The blackout predicted when the switch-over was decided, or last."""
-        last = predicted_ms(self._samples[-1]) if self._samples else None
-        return self._decided.predicted_ms if self._decided else last
+        return self._goals.fixed_ms + self.rest_ms
 
     @property
     def passes(self) -> tuple[PassReport, ...]:
@@ -50,6 +68,7 @@ class Governor:
                 remaining_bytes=each.remaining_bytes,
                 dirty_rate=each.dirty_bytes_per_s,
                 bandwidth=each.bandwidth_bytes_per_s,
+                throttle_percent=each.throttle_percent,
             )
             for each in self._samples
         )
@@ -69,63 +88,105 @@ class Governor:
 
     async def run(self) -> None:
         """Samples until stopped; `Failed` when the goal cannot be met."""
-        started = self._sent_at_s = monotonic()
+        self._started_s = self._sent_at_s = monotonic()
         short = 0
         while not self._over:
             number = await self._next_pass()
             if self._over:
                 break
-            short = short or await sockets.keep_short(self._vm.machine.qemu_pid, self._uri)
+            short = short or await self._keep_short()
             sample = await memory.sample(self._vm.machine.monitor)
-            self._tell_progress(sample, monotonic() - started)
-            self._check_silence(sample)
+            self._tell_progress(sample)
+            self._check_time(sample)
             if number is not None and number > 0:
                 await self._pass_ended(number, sample)
+            await self._widen()
+
+    async def _keep_short(self) -> int:
+        return await sockets.keep_short(self._vm.machine.qemu_pid, self._request.uri, near=self._request.near)
 
     async def _next_pass(self) -> int | None:
-        """The pass that just ended, or None when only time went by."""
+        """The pass that ended last, or None when only time went by."""
         try:
             async with asyncio.timeout(TICK_S):
-                return await self._passes.get()
+                number = await self._passes.get()
         except TimeoutError:
             return None
+        while not self._passes.empty():
+            number = self._passes.get_nowait()
+        return number
 
-    def _check_silence(self, sample: memory.MemorySample) -> None:
+    def _check_time(self, sample: memory.MemorySample) -> None:
+        now = monotonic()
         if sample.transferred_bytes != self._sent_bytes:
-            self._sent_bytes, self._sent_at_s = sample.transferred_bytes, monotonic()
-        elif monotonic() - self._sent_at_s > SILENCE_S:
+            self._sent_bytes, self._sent_at_s = sample.transferred_bytes, now
+        elif now - self._sent_at_s > SILENCE_S:
             raise Failed(
                 f"{self._vm.name} was not moved and runs on where it was: the stream took nothing for "
                 f"{SILENCE_S:.0f} s; look after the migration network, then move it again",
                 "stream-stalled",
             )
+        if why := overdue(self._sample(self._samples[-1].pass_number + 1 if self._samples else 1, sample), self._goals):
+            raise Failed(f"{self._vm.name} was not moved and runs on where it was: {why}", "deadline")
 
-    async def _pass_ended(self, number: int, sample: memory.MemorySample) -> None:
-        self._samples.append(
-            Sample(number, sample.remaining_bytes, sample.bandwidth_bytes_per_s, sample.dirty_bytes_per_s)
+    def _sample(self, number: int, now: memory.MemorySample) -> Sample:
+        return Sample(
+            number,
+            now.remaining_bytes,
+            self._bytes_per_s(now),
+            now.dirty_bytes_per_s,
+            monotonic() - self._started_s,
+            now.throttle_percent,
         )
+
+    def _bytes_per_s(self, now: memory.MemorySample) -> int:
+        """How fast the guest's memory goes away: what a compressed stream carries of it, not what the link does."""
+        is_compressed = self._request.compression != memory.NO_COMPRESSION
+        measured = max(now.bandwidth_bytes_per_s, now.pages_bytes_per_s if is_compressed else 0)
+        return measured or int(now.transferred_bytes / max(monotonic() - self._started_s, 0.001))
+
+    async def _pass_ended(self, number: int, now: memory.MemorySample) -> None:
+        self._samples.append(self._sample(number, now))
+        decision = decide(self._samples, self._goals)
         self._telling.tell(
-            EventKind.pass_completed, f"pass {number} ended, {sample.remaining_bytes / 2**20:.1f} MiB remain"
+            EventKind.pass_completed,
+            f"pass {number} ended, {now.remaining_bytes / 2**20:.1f} MiB remain: {decision.reason}",
+            action=decision.action,
+            predicted_ms=round(decision.predicted_ms, 1),
         )
-        decision = decide(self._samples, max_blackout_ms=self._max_blackout_ms)
-        if decision.action == Action.give_up:
-            raise Failed(decision.reason, "does-not-converge")
-        if decision.action == Action.switch:
+        if decision.action is Action.give_up:
+            raise Failed(
+                f"{self._vm.name} was not moved and runs on where it was: {decision.reason}", "does-not-converge"
+            )
+        if decision.action in {Action.throttle, Action.relax}:
+            self._telling.tell(EventKind.decided, decision.reason, action=decision.action)
+            await memory.throttle(self._vm.machine.monitor, decision.throttle_percent)
+        if decision.action is Action.switch:
             await self._switch(decision)
 
     async def _switch(self, decision: Decision) -> None:
         first, self._decided = self._decided is None, decision
         if first:
-            self._telling.tell(EventKind.decided, f"ready to switch over: {decision.reason}")
+            self._telling.tell(EventKind.decided, f"ready to switch over: {decision.reason}", action=decision.action)
             self._telling.finish()
         await self._open()
 
     async def _open(self) -> None:
-        if self._allowed and self._decided:
-            await memory.allow_switch(self._vm.machine.monitor, self._decided.downtime_ms)
+        if self._allowed and self._decided and not self._over:
+            await self._limit(max(self._opened_ms, self._decided.downtime_ms))
 
-    def _tell_progress(self, sample: memory.MemorySample, elapsed_s: float) -> None:
-        bandwidth = sample.bandwidth_bytes_per_s or int(sample.transferred_bytes / max(elapsed_s, 0.001))
+    async def _widen(self) -> None:
+        """What was opened and not taken is opened twice as wide, as far as the goal allows."""
+        if self._opened_at_s is not None and not self._over and monotonic() - self._opened_at_s >= WIDEN_S:
+            await self._limit(limit_ms(2 * self._opened_ms, self._goals))
+
+    async def _limit(self, limit: int) -> None:
+        if limit != self._opened_ms or self._opened_at_s is None:
+            self._opened_ms, self._opened_at_s = limit, monotonic()
+            await memory.allow_switch(self._vm.machine.monitor, limit)
+
+    def _tell_progress(self, sample: memory.MemorySample) -> None:
+        bandwidth = self._bytes_per_s(sample)
         progress = Progress(
             pass_number=sample.pass_number,
             transferred_bytes=sample.transferred_bytes,
@@ -133,8 +194,9 @@ class Governor:
             total_bytes=sample.total_bytes,
             bandwidth_bytes_per_s=bandwidth,
             dirty_bytes_per_s=sample.dirty_bytes_per_s,
-            predicted_blackout_ms=self.predicted_ms,
-            time_left_s=sample.remaining_bytes / bandwidth if bandwidth else None,
+            predicted_blackout_ms=self.predicted_ms if self._samples else None,
+            time_left_s=time_left_s(self._sample(sample.pass_number, sample), self._goals, sample.total_bytes),
+            throttle_percent=sample.throttle_percent,
         )
         left = sample.remaining_bytes / 2**20
         text = f"pass {sample.pass_number}, {left:.0f} MiB remain, {bandwidth / 2**20:.0f} MiB/s"

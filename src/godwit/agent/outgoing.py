@@ -26,7 +26,7 @@ from godwit.core.errors import Failed, GodwitError, Refused, Unreachable, Unreso
 from godwit.core.migration import Event
 from godwit.core.ownership import Ownership
 from godwit.core.report import TimelineEntry
-from godwit.qemu import memory
+from godwit.qemu import memory, secrecy
 from godwit.qemu.monitor import QmpEvent
 
 BREAK_AGAIN_S = 1.0
@@ -43,10 +43,11 @@ class Outgoing:
         self._request = request
         self._peer = peer
         self._telling = Telling(request.migration)
-        self._governor = Governor(vm, self._telling, uri=request.uri, max_blackout_ms=request.max_blackout_ms)
+        self._governor = Governor(vm, self._telling, request)
         self._blackout = Blackout(vm, self.order, peer, self._telling, uri=request.uri)
         self._blackout.heard = self._heed
         self._ready: OutgoingReady | None = None
+        self._began_ms: float | None = None
         self._tasks: list[asyncio.Task[None]] = []
 
     @property
@@ -73,11 +74,24 @@ class Outgoing:
             await memory.prepare_sender(
                 self._vm.machine.monitor,
                 multifd=self._request.multifd,
+                compression=self._request.compression,
                 bandwidth_bytes_per_s=self._request.bandwidth_bytes_per_s,
             )
+            await memory.allow_switch(self._vm.machine.monitor, self._governor.hold_ms)
+            await self._keep_secret()
             if self._request.disks:
                 await memory.pause_before_switch(self._vm.machine.monitor)
         return self._ready
+
+    async def _keep_secret(self) -> None:
+        """The stream is encrypted with the destination's key, if the plan says so."""
+        machine = self._vm.machine
+        if not self._request.tls:
+            await secrecy.use_none(machine.monitor)
+            return
+        met = await self._peer.meet(Meet(order=self.order, wants_key=True))
+        await secrecy.use_key(machine.monitor, machine.run_dir, met.key, endpoint="client")
+        secrecy.forget_key(machine.run_dir, endpoint="client")
 
     async def resume(self) -> None:
         """After the agent's own restart: whatever the journal says was begun goes on."""
@@ -121,6 +135,7 @@ class Outgoing:
     async def _begin(self) -> None:
         """Begins once, whoever asks first; returns when QEMU's events are heard."""
         if not self._tasks:
+            self._began_ms = time.time() * 1000
             self._tasks = [asyncio.create_task(self._run()), asyncio.create_task(self._govern())]
         begun = asyncio.create_task(self._blackout.course.begun.wait())
         waited: set[asyncio.Future[Any]] = {begun, self._tasks[0], self._blackout.result}
@@ -200,6 +215,9 @@ class Outgoing:
             blackout_ms=round(resumed_ms - stop_ms, 3),
             clock_error_ms=round(ready.clock_error_ms, 3),
             predicted_blackout_ms=self._governor.predicted_ms,
+            rest_ms=self._governor.rest_ms,
+            compression=self._request.compression,
+            copying_ms=max(0.0, stop_ms - self._began_ms) if self._began_ms else 0.0,
             transferred_bytes=await self._transferred_bytes(),
             passes=self._governor.passes,
             timeline=tuple(sorted(ours + theirs, key=lambda entry: entry.at_ms)),

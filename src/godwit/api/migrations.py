@@ -10,7 +10,7 @@ from fastapi.sse import EventSourceResponse, ServerSentEvent
 
 from godwit.api.access import TheManager
 from godwit.core.migration import Migration, MigrationRequest, SettleRequest
-from godwit.core.report import Report
+from godwit.core.report import DryRun, Report
 from godwit.manager.manager import Manager
 
 router = APIRouter(prefix="/migrations", tags=["migrations"])
@@ -26,6 +26,12 @@ async def list_migrations(manager: TheManager) -> list[Migration]:
 async def start_migration(request: MigrationRequest, manager: TheManager) -> Migration:
     """A new migration, which goes on by itself."""
     return await manager.runner.start(request)
+
+
+@router.post("/forecast")
+async def foresee_migration(request: MigrationRequest, manager: TheManager) -> DryRun:
+    """What that migration would take; nothing is touched."""
+    return await manager.runner.foresee(request)
 
 
 @router.get("/{id}")

@@ -9,6 +9,7 @@ import typer
 
 from godwit.cli.examples import example
 from godwit.cli.show import JsonOption, ManagerOption, connected, print_json, warn
+from godwit.core.migration import Compress
 
 if TYPE_CHECKING:
     from godwit.cli.crowd import Ended
@@ -50,7 +51,11 @@ def migrate(
     parallel: Annotated[
         str, typer.Option(metavar="auto|N", help="How many move at once; auto: as many as still converge.")
     ] = "auto",
+    compress: Annotated[Compress, typer.Option(help="Memory on its way.")] = Compress.auto,
+    plaintext: Annotated[bool, typer.Option("--plaintext", help="Send memory unencrypted.")] = False,
+    post_copy: Annotated[bool, typer.Option("--post-copy", help="May run there before all memory is.")] = False,
     force: Annotated[bool, typer.Option("--force", help="Take the risks that docs/checks.md marks so.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print what it would take; touch nothing.")] = False,
     detach: Annotated[bool, typer.Option("--detach", help="Print the migration's name and do not wait.")] = False,
     json: JsonOption = False,
     manager: ManagerOption = None,
@@ -62,9 +67,13 @@ def migrate(
 
     goals = Goals(max_blackout=max_blackout, deadline=deadline, bandwidth=bandwidth, force=force)
     disks = DiskWords(datastores=datastore or [], format=format, cold=cold, yes=yes)
-    requests = migration_requests(vms, host, goals, disks)
+    stream = {"compress": compress, "plaintext": plaintext, "post_copy": post_copy}
+    requests = migration_requests(vms, host, goals, disks, **stream)
     requests = [each.model_copy(update={"parallel": parse_parallel(parallel)}) for each in requests]
     with connected(manager) as client:
+        if dry_run:
+            _foresee(client, requests, json=json)
+            return
         if cold and not yes:
             requests = [agreed(client, each) for each in requests]
         if detach:
@@ -72,6 +81,15 @@ def migrate(
             return
         with Interrupts() as interrupts:
             _move_all(client, requests, interrupts, json=json)
+
+
+def _foresee(client: Client, requests: list[MigrationRequest], *, json: bool) -> None:
+    told = [client.foresee(request) for request in requests]
+    if json:
+        print_json(told if len(told) > 1 else told[0])
+        return
+    for each in told:
+        print(f"{each.vm} {each.source} -> {each.destination}: {each.forecast.sentence}")
 
 
 def _detach(client: Client, requests: list[MigrationRequest], *, json: bool) -> None:

@@ -131,15 +131,16 @@ class DiskWords:
 
 
 def migration_requests(
-    vms: str, host: str | None, goals: Goals, disks: DiskWords | None = None
+    vms: str, host: str | None, goals: Goals, disks: DiskWords | None = None, **stream: object
 ) -> list[MigrationRequest]:
-    """One request for each VM of a list with commas; `Invalid` says which word is wrong."""
+    """One request for each VM of a list with commas, `stream` in it as it is; `Invalid` says which word is wrong."""
     words = {
         "destination": host,
         "max_blackout_ms": parse_ms(goals.max_blackout),
         "deadline_s": parse_s(goals.deadline) if goals.deadline else None,
         "bandwidth_bytes_per_s": parse_bytes_per_s(goals.bandwidth) if goals.bandwidth else None,
         "force": goals.force,
+        **stream,
         **_disk_goals(disks or DiskWords()),
     }
     names = vms.split(",")

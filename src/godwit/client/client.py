@@ -36,7 +36,7 @@ from godwit.core.resources import (
 
 if TYPE_CHECKING:
     from godwit.core.checked import Checked, Rehearsal, RehearsalRequest
-    from godwit.core.report import Report
+    from godwit.core.report import DryRun, Report
 
 T = TypeVar("T")
 
@@ -178,6 +178,12 @@ class Client:
     def migrate(self, request: MigrationRequest, *, key: str | None = None) -> Migration:
         """A new migration, which goes on by itself; asked again with the same `key`, it is the same one for a day."""
         return self._ask("POST", "/migrations", Migration, body=request, key=key)
+
+    def foresee(self, request: MigrationRequest) -> DryRun:
+        """What that migration would take; nothing is touched."""
+        from godwit.core.report import DryRun
+
+        return self._ask("POST", "/migrations/forecast", DryRun, body=request)
 
     def cancel(self, id: str) -> Migration:
         """It is being undone; its events tell when that has ended. `Refused` once the vCPUs are being stopped."""

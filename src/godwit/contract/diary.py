@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Protocol
 
 from godwit.contract.host import HandedOver, Settled
 from godwit.core.errors import GodwitError
+from godwit.core.forecast import Past
 from godwit.core.migration import Event
 from godwit.core.model import VmSpec
 from godwit.core.phase import Phase
 from godwit.core.plan import Plan
+from godwit.core.report import Forecast
 
 
 class Diary(Protocol):
@@ -39,6 +42,15 @@ class Diary(Protocol):
 
     async def record(self, event: Event, /) -> None:
         """The event is in the feed."""
+        ...
+
+    @property
+    def past(self) -> Sequence[Past]:
+        """What earlier moves of this VM and over this link took, oldest first."""
+        ...
+
+    async def foresaw(self, forecast: Forecast, /) -> None:
+        """What the move is expected to take is kept, to be compared with what it took."""
         ...
 
     async def moved(self, handed: HandedOver, /) -> None:

@@ -27,15 +27,21 @@ from pydantic import ConfigDict, Field
 
 from godwit.contract.disk_host import DiskHost
 from godwit.contract.looks import ExchangeFrames, FilesLook, LookAtFiles, SegmentsLook
+from godwit.contract.measures import Measure, OpenSink, Sink
 from godwit.contract.observed import Observe, Observed
 from godwit.contract.order import Nothing as Nothing
 from godwit.contract.order import Order as Order
+from godwit.contract.relayed import Relayed as Relayed
+from godwit.contract.relayed import Settled as Settled
+from godwit.contract.relayed import Sighted as Sighted
+from godwit.core.convergence import FIXED_MS
+from godwit.core.forecast import Measured
 from godwit.core.leftover import Leftovers
 from godwit.core.looked import Pulse, VmLook
 from godwit.core.migration import Event
 from godwit.core.model import Fact, HostFacts, Name, Pinned, Value, VmSpec, VmStatus
 from godwit.core.ownership import Cue
-from godwit.core.report import Announcement, ConnectionReport, FlowReport, PassReport, RelayEnd, TimelineEntry
+from godwit.core.report import PassReport, TimelineEntry
 from godwit.core.verdict import Statement
 
 
@@ -87,6 +93,11 @@ class PrepareIncoming(Order):
     multifd: bool
     disks: bool = False
     """Its disks are written over the network until it runs."""
+    tls: bool = False
+    """Memory comes encrypted, with a key that the source asks for when it meets this host."""
+    compression: str = "none"
+    near: bool = True
+    """The source is so near that small socket buffers keep the link busy."""
 
 
 class IncomingReady(Fact):
@@ -106,7 +117,14 @@ class PrepareOutgoing(Order):
     """The destination's end of the relay, on the migration network."""
     uri: str
     multifd: bool
+    tls: bool = False
+    compression: str = "none"
+    near: bool = True
     max_blackout_ms: int
+    deadline_s: float | None = None
+    """For the copying."""
+    fixed_ms: float = FIXED_MS
+    """Of the blackout, what does not depend on what remains, as far as is known."""
     bandwidth_bytes_per_s: int | None = None
     disks: bool = False
     """Its disks are mirrored meanwhile: their copies are made complete while the vCPUs stand still."""
@@ -133,52 +151,16 @@ class HandedOver(Fact):
     blackout_ms: float
     clock_error_ms: float
     predicted_blackout_ms: float | None = None
+    """When the switch-over was decided."""
+    rest_ms: float = 0.0
+    """Of that, for what remained to be sent."""
+    copying_ms: float = 0.0
+    """From the first byte to STOP."""
+    compression: str = "none"
     transferred_bytes: int
     passes: tuple[PassReport, ...] = ()
     timeline: tuple[TimelineEntry, ...] = ()
     """Relative to STOP."""
-
-
-class Sighted(Fact):
-    """A frame of the VM that came in by an uplink of its old host: the network has learned its new place."""
-
-    kind: str
-    by: Name
-    at_unix_ms: float
-
-
-class Relayed(Fact):
-    """What the source's relay of the VM's frames has done so far."""
-
-    frames_replayed: int = 0
-    frames_drained: int = 0
-    frames_held: int = 0
-    frames_late: int = 0
-    frames_relayed: int = 0
-    sighted: tuple[Sighted, ...] = ()
-    """The first of each kind."""
-    learned_at_unix_ms: float | None = None
-    """What this host sends to the VM by its uplinks arrives at the new place."""
-    removed_at_unix_ms: float | None = None
-    ended: RelayEnd | None = None
-    """None: it stands."""
-
-
-class Settled(Fact):
-    """What the destination told the network so far."""
-
-    announcements: tuple[Announcement, ...] = ()
-    """`at_ms` here is relative to RESUME."""
-    left_by: tuple[str, ...] = ()
-    """The interfaces by which they left the destination."""
-    relayed: Relayed = Relayed()
-    """What the source's relay did, once it was asked."""
-    settled: bool = False
-    connections: tuple[ConnectionReport, ...] | None = None
-    """What clients saw, once both sides were asked; none: not observed, or not yet."""
-    flows: tuple[FlowReport, ...] | None = None
-    saw_all: bool = True
-    """Of these: no frame was missed."""
 
 
 class Resolve(Order):
@@ -258,6 +240,10 @@ class Host(DiskHost, Protocol):
         """What `reserve` kept is free again; releasing twice, or what was never kept, is harmless."""
         ...
 
+    async def measure(self, request: Measure, /) -> Measured:
+        """The link, the guest's memory and how it writes, as far as they could be measured. Changes nothing."""
+        ...
+
     async def prepare_incoming(self, request: PrepareIncoming, /) -> IncomingReady:
         """An empty QEMU listens, its taps are plugged but muted. On failure nothing of it is left."""
         ...
@@ -321,6 +307,7 @@ class Meet(Value):
     """The source's question for the time, and for whether the destination is ready for this move."""
 
     order: Order
+    wants_key: bool = False
 
 
 class Met(Fact):
@@ -328,6 +315,8 @@ class Met(Fact):
 
     unix_ms: float
     ready: bool
+    key: str = ""
+    """For the memory stream, to a source that wants it."""
 
 
 class Heard(Fact):
@@ -367,6 +356,10 @@ class Peer(Protocol):
 
     async def meet(self, request: Meet, /) -> Met:
         """The destination's clock, and whether it waits for this move. Changes nothing."""
+        ...
+
+    async def open_sink(self, request: OpenSink, /) -> Sink:
+        """One connection to that port is taken, and what it sends is counted, for a second at most."""
         ...
 
     async def go(self, request: Go, /) -> GoAnswer:

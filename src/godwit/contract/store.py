@@ -11,6 +11,7 @@ from godwit.core.migration import Event, Migration
 from godwit.core.model import Datastore, Name, Pinned, Value, VmSpec, VmState
 from godwit.core.plan import Plan
 from godwit.core.policy import Policy
+from godwit.core.report import Forecast
 
 
 class VmRecord(Value):
@@ -45,6 +46,8 @@ class MigrationRecord(Value):
     migration: Migration
     plan: Plan | None = None
     """As far as it was made."""
+    forecast: Forecast | None = None
+    """Made before the start."""
     handed: HandedOver | None = None
     settled: Settled | None = None
 

@@ -12,6 +12,15 @@ from godwit.core.model import DiskFormat, Fact, Name, Value
 from godwit.core.phase import ENDED, Phase
 
 
+class Compress(StrEnum):
+    """Whether the memory stream is compressed."""
+
+    auto = "auto"
+    """Where the link is what limits it, and CPUs have nothing else to do."""
+    off = "off"
+    zstd = "zstd"
+
+
 class Kind(StrEnum):
     """How a VM is moved."""
 
@@ -46,6 +55,11 @@ class MigrationRequest(Value):
     """With `cold`: a VM that runs is shut down before, and started where it is then."""
     parallel: int | None = Field(default=None, ge=1, le=64)
     """At most so many migrations at once on each host it touches, in its direction; none: as many as converge."""
+    compress: Compress = Compress.auto
+    plaintext: bool = False
+    """Memory is sent as it is, for a migration network that nobody else can listen to."""
+    post_copy: bool = False
+    """Allowed where a lost link cannot lose the VM; see docs/blackout.md."""
     force: bool = False
     """Blockers that can be overridden (docs/checks.md) stand in the way no longer; the others do."""
 
@@ -80,6 +94,9 @@ class Progress(Value):
     dirty_bytes_per_s: int
     predicted_blackout_ms: float | None = None
     time_left_s: float | None = None
+    """Until the switch-over, the passes to come included."""
+    throttle_percent: int = 0
+    """How much the guest is slowed down."""
     disks: tuple[DiskProgress, ...] = ()
     """While they are copied, which comes before memory; the bytes above are then theirs."""
 
@@ -88,6 +105,7 @@ class EventKind(StrEnum):
     """What may happen to a migration, in the past tense."""
 
     phase_entered = "phase-entered"
+    foreseen = "foreseen"
     progressed = "progressed"
     pass_completed = "pass-completed"
     decided = "decided"

@@ -206,6 +206,8 @@ class QemuFacts(Fact):
     multifd: bool = True
     cpu_lacks: dict[str, tuple[str, ...]] = {}
     """By versioned CPU model that does not run here: the features that are missing."""
+    compressions: tuple[str, ...] = ()
+    """Of a memory stream over several connections."""
 
 
 class VmStatus(Fact):

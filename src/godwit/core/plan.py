@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from godwit.core.compression import choose
+from godwit.core.convergence import FIXED_MS, Goals
+from godwit.core.forecast import NOTHING, Measured
 from godwit.core.migration import Kind, MigrationRequest
 from godwit.core.model import Disk, DiskMove, HostFacts, Name, Pinned, Value, VmSpec
 from godwit.core.placement import pin
@@ -50,6 +53,15 @@ class Plan(Value):
     destination_address: str
     """The hosts' addresses on the migration network."""
     multifd: bool
+    tls: bool
+    compression: str
+    """Of the memory stream: `none` or what both QEMUs know."""
+    near: bool = True
+    """The hosts are so near each other that small socket buffers keep the link busy."""
+    deadline_s: float | None = None
+    """For the copying."""
+    fixed_ms: float = FIXED_MS
+    """Of the blackout, what does not depend on what remains, as far as is known."""
     disks: tuple[DiskMove, ...] = ()
     """Those that go."""
     pinned: Pinned
@@ -76,7 +88,13 @@ class Plan(Value):
         return self.move.source == self.move.destination
 
 
-def make(move: Move, source: HostFacts, destination: HostFacts) -> Plan:
+NEAR_MS = 1.0
+"""The round trip up to which hosts are near."""
+
+
+def make(
+    move: Move, source: HostFacts, destination: HostFacts, *, measured: Measured = NOTHING, goals: Goals | None = None
+) -> Plan:
     """The plan for this move between hosts as they are now, which nothing was found to forbid."""
     return Plan(
         move=move,
@@ -87,6 +105,11 @@ def make(move: Move, source: HostFacts, destination: HostFacts) -> Plan:
         multifd=source.qemu.multifd and destination.qemu.multifd,
         disks=disk_moves(move, source, destination),
         pinned=_pinned(move, destination),
+        tls=not move.request.plaintext,
+        compression=choose(move.request.compress, source, destination, measured),
+        near=measured.rtt_ms < NEAR_MS,
+        deadline_s=goals.deadline_s if goals else None,
+        fixed_ms=goals.fixed_ms if goals else FIXED_MS,
     )
 
 

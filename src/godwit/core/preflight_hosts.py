@@ -133,6 +133,20 @@ def _version(text: str) -> tuple[int, ...]:
     return tuple(int(part) for part in text.split(".")[:2] if part.isdigit())
 
 
+def post_copy_is_safe(case: Case) -> Found:
+    """A VM whose memory is spread over two hosts must outlive the link's loss; QEMU before 10.2 may lose it."""
+    if not case.move.request.post_copy:
+        return
+    hosts = (case.source, case.destination)
+    versions = " and ".join(f"{each.host} has QEMU {each.qemu.version}" for each in hosts)
+    yield blocker(
+        "post-copy",
+        f"{case.vm} cannot be moved by post-copy between {case.source.host} and {case.destination.host}",
+        f"{versions}; before 10.2 a lost link can lose the VM, and this godwit does not use it on newer ones either",
+        "leave out --post-copy: a guest that dirties too fast is slowed down instead",
+    )
+
+
 def load_is_bearable(case: Case) -> Found:
     """The VM finds CPUs there."""
     destination = case.destination
@@ -166,6 +180,7 @@ RULES: tuple[Rule, ...] = (
     machine_is_there,
     memory_is_free,
     qemu_is_not_older,
+    post_copy_is_safe,
     load_is_bearable,
     clocks_agree,
 )

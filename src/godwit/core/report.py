@@ -19,10 +19,41 @@ from godwit.core.model import Fact
 
 
 class Forecast(Fact):
-    """What was predicted when the switch-over was decided."""
+    """What was predicted before the start, and what it rests on; but for `switch_blackout_ms`."""
 
     total_ms: float | None = None
     blackout_ms: float | None = None
+    stall_ms: float | None = None
+    """The longest silence of a client: the blackout, and until the guest answers again."""
+    transferred_bytes: int | None = None
+    passes: int | None = None
+    throttle_percent: int = 0
+    """How much the guest will be slowed down."""
+    link_bytes_per_s: int | None = None
+    dirty_bytes_per_s: int | None = None
+    working_set_bytes: int | None = None
+    switch_blackout_ms: float | None = None
+    """When the switch-over was decided."""
+
+    @property
+    def sentence(self) -> str:
+        """For a person."""
+        slowed = f", the guest slowed down by {self.throttle_percent} %" if self.throttle_percent else ""
+        return (
+            f"{(self.total_ms or 0) / 1000:.1f} s in all, blackout {self.blackout_ms or 0:.0f} ms, clients wait "
+            f"{self.stall_ms or 0:.0f} ms; {(self.transferred_bytes or 0) / 1e6:.0f} MB in {self.passes or 0} "
+            f"pass{'es' if self.passes != 1 else ''} over {(self.link_bytes_per_s or 0) / 1e6:.0f} MB/s{slowed}"
+        )
+
+
+class DryRun(Fact):
+    """What a migration would take, and what a check of it found."""
+
+    vm: str
+    source: str
+    destination: str
+    forecast: Forecast
+    findings: tuple[Finding, ...] = ()
 
 
 class PassReport(Fact):
@@ -35,6 +66,8 @@ class PassReport(Fact):
     """Bytes per second that the guest dirtied during the pass."""
     bandwidth: int
     """Bytes per second of the memory stream during the pass."""
+    throttle_percent: int = 0
+    """How much the guest was slowed down."""
 
 
 class Announcement(Fact):

@@ -11,6 +11,7 @@ from godwit.core.phase import Phase
 from godwit.core.plan import Move, Plan, make
 from godwit.core.preflight import find
 from godwit.flow.ending import phase
+from godwit.flow.foreseeing import foreseen
 from godwit.flow.looking import look
 from godwit.flow.sides import Sides
 
@@ -24,7 +25,8 @@ async def check(move: Move, sides: Sides) -> Plan:
         for each in findings:
             if each.severity is not Severity.note:
                 await _tell(each, sides.diary)
-        plan = make(move, case.source, case.destination)
+        measured, goals = await foreseen(case, sides)
+        plan = make(move, case.source, case.destination, measured=measured, goals=goals)
         await sides.diary.planned(plan)
         return plan
 

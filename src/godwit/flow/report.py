@@ -38,7 +38,12 @@ Outcome = Literal["done", "failed", "cancelled", "in-doubt", "lost"]
 
 
 def compose(
-    migration: Migration, events: Sequence[Event], handed: HandedOver | None, settled: Settled | None
+    migration: Migration,
+    events: Sequence[Event],
+    handed: HandedOver | None,
+    settled: Settled | None,
+    *,
+    forecast: Forecast | None = None,
 ) -> Report:
     """The report as far as it can be told now; an unfinished migration reads as in doubt."""
     outcome = migration.phase.value if migration.is_ended else Phase.in_doubt.value
@@ -52,6 +57,7 @@ def compose(
         settled=bool(settled and settled.settled),
         started_at=migration.started_at,
         total_ms=_total_ms(migration, events),
+        forecast=forecast or Forecast(),
         timeline=tuple(TimelineEntry(at_ms=event.at_ms, event=event.text) for event in _told(events)),
         transferred_bytes=max((e.progress.transferred_bytes for e in events if e.progress), default=0),
         findings=tuple(Finding.model_validate(e.data["finding"]) for e in events if "finding" in e.data),
@@ -69,7 +75,7 @@ def _with_hand_over(base: Report, handed: HandedOver, settled: Settled | None) -
         update={
             "blackout_ms": handed.blackout_ms,
             "clock_error_ms": handed.clock_error_ms,
-            "forecast": Forecast(blackout_ms=handed.predicted_blackout_ms),
+            "forecast": base.forecast.model_copy(update={"switch_blackout_ms": handed.predicted_blackout_ms}),
             "passes": handed.passes,
             "transferred_bytes": handed.transferred_bytes,
             "timeline": tuple(sorted((*entries, *handed.timeline), key=lambda e: e.at_ms)),

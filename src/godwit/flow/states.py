@@ -68,6 +68,9 @@ def _incoming(plan: Plan) -> PrepareIncoming:
         source_address=plan.source_address,
         multifd=plan.multifd,
         disks=bool(plan.disks),
+        tls=plan.tls,
+        compression=plan.compression,
+        near=plan.near,
     )
 
 
@@ -80,6 +83,11 @@ def _outgoing(plan: Plan, ready: IncomingReady) -> PrepareOutgoing:
         destination_address=plan.destination_address,
         uri=ready.uri,
         multifd=plan.multifd,
+        tls=plan.tls,
+        compression=plan.compression,
+        near=plan.near,
+        deadline_s=plan.deadline_s,
+        fixed_ms=plan.fixed_ms,
         max_blackout_ms=move.request.max_blackout_ms,
         bandwidth_bytes_per_s=move.request.bandwidth_bytes_per_s,
         disks=bool(plan.disks),

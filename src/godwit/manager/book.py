@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
 from godwit.contract.host import HandedOver, Settled
 from godwit.contract.store import Change, MigrationRecord, VmRecord
 from godwit.core.errors import GodwitError
+from godwit.core.forecast import Past
 from godwit.core.migration import Event, EventKind, Kind, Migration
 from godwit.core.model import VmSpec, VmState
 from godwit.core.phase import ENDED, Phase, step
 from godwit.core.plan import Plan
+from godwit.core.report import Forecast
 from godwit.manager.feed import Feed
+from godwit.manager.past import past_of
 from godwit.manager.records import Records
 
 
@@ -57,6 +61,19 @@ class Book:
     async def record(self, event: Event, /) -> None:
         """The event is in the feed; its progress is the migration's."""
         await self._write(event, {"progress": event.progress} if event.progress else {})
+
+    @property
+    def past(self) -> Sequence[Past]:
+        """What earlier moves between the two hosts took."""
+        return past_of(self._records.migration(self._id).migration, self._records.migrations.values())
+
+    async def foresaw(self, forecast: Forecast, /) -> None:
+        """The forecast is in the record and in the feed."""
+        text = f"expected: {forecast.sentence}"
+        data = forecast.model_dump(mode="json", exclude_none=True)
+        await self._write(
+            Event(at=datetime.now(UTC), kind=EventKind.foreseen, text=text, data=data), {}, forecast=forecast
+        )
 
     async def moved(self, handed: HandedOver, /) -> None:
         """The VM lives at the destination."""
@@ -103,7 +120,7 @@ class Book:
         migration = old.migration.model_copy(update={"settled": settled.settled})
         return Change(migrations=(old.model_copy(update={"migration": migration, "settled": settled}),))
 
-    async def _write(self, event: Event, fields: dict[str, Any], **parts: HandedOver | Settled) -> None:
+    async def _write(self, event: Event, fields: dict[str, Any], **parts: HandedOver | Settled | Forecast) -> None:
         self._sequence += 1
         sequence = self._sequence
 

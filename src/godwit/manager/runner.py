@@ -11,15 +11,16 @@ from typing import Any
 from godwit.contract.store import Change, MigrationRecord, VmRecord
 from godwit.core.case import Case
 from godwit.core.errors import Cancelled, Failed, Refused, TimedOut
-from godwit.core.finding import refuse
+from godwit.core.finding import Finding, refuse
 from godwit.core.migration import Event, EventKind, Migration, MigrationRequest, SettleRequest
 from godwit.core.model import VmState
 from godwit.core.phase import CANCELLABLE, Phase
 from godwit.core.placement import Needs, choose_host
 from godwit.core.plan import Move
 from godwit.core.preflight import AT_ONCE, find
-from godwit.core.report import Report
+from godwit.core.report import DryRun, Report
 from godwit.flow.ending import deadline, uninterrupted
+from godwit.flow.foreseeing import foresee, refuse_hopeless
 from godwit.flow.migrate import migrate
 from godwit.flow.report import compose
 from godwit.flow.sides import Sides
@@ -29,6 +30,7 @@ from godwit.manager.checking import Checker
 from godwit.manager.feed import Feed
 from godwit.manager.fleet import Fleet
 from godwit.manager.movable import movable
+from godwit.manager.past import past_of
 from godwit.manager.records import Records
 from godwit.manager.settling import settle
 from godwit.manager.turns import Turns
@@ -69,11 +71,23 @@ class Runner:
         with self._records.claimed(request.vm, "being moved"):
             vm = movable(self._records.vm(request.vm), request)
             move = await self._move(vm, request)
+            await self._look(move)
             record = _record(move)
             await self._records.change(lambda: _begun(movable(self._records.vm(request.vm), request), record))
         self._begin(move, Book(self._records, self._feed, record.id))
         await asyncio.sleep(0)  # the story has begun, so that cancelling it is told in its diary
         return record.migration
+
+    async def foresee(self, request: MigrationRequest) -> DryRun:
+        """What that migration would take, if it began now; `Refused` when it could not be made. Nothing is touched."""
+        vm = movable(self._records.vm(request.vm), request)
+        move = await self._move(vm, request, "dry-run")
+        case, findings = await self._look(move)
+        past = past_of(_record(move).migration, self._records.migrations.values())
+        seen = await foresee(case, self._fleet.host(move.source), past, thorough=True)
+        refuse_hopeless(case, seen)
+        told = seen.course.forecast
+        return DryRun(vm=vm.name, source=move.source, destination=move.destination, forecast=told, findings=findings)
 
     async def cancel(self, id: str) -> Migration:
         """The migration is being undone, which its feed tells; `Refused` once the VM's vCPUs are being stopped."""
@@ -104,7 +118,7 @@ class Runner:
         """What happened so far."""
         record = self._records.migration(id)
         events = await self._records.store.events(id)
-        return compose(record.migration, events, record.handed, record.settled)
+        return compose(record.migration, events, record.handed, record.settled, forecast=record.forecast)
 
     async def adopt_unfinished(self) -> None:
         """Migrations that an earlier manager left are being looked at, each by a task; those that waited wait again."""
@@ -135,15 +149,13 @@ class Runner:
                 self._tasks[id].cancel()
         await asyncio.gather(*self._tasks.values(), return_exceptions=True)
 
-    async def _move(self, vm: VmRecord, request: MigrationRequest) -> Move:
-        """What shall be done, if both hosts say now that it can be."""
+    async def _move(self, vm: VmRecord, request: MigrationRequest, id: str | None = None) -> Move:
+        """What shall be done, under a new number unless it is named."""
         destination = await self._destination(vm, request)
         if vm.state is not VmState.running:
             request = request.model_copy(update={"shut_down": False})  # it is off already, and stays off
-        id = f"m{await self._records.store.next_number('migrations')}"
-        move = self._checker.move(vm, request, destination=destination, id=id)
-        await self._refuse_obstacles(move)
-        return move
+        id = id or f"m{await self._records.store.next_number('migrations')}"
+        return self._checker.move(vm, request, destination=destination, id=id)
 
     async def _destination(self, vm: VmRecord, request: MigrationRequest) -> str:
         """The one asked for; without one, a VM whose disks shall go stays, and another goes where there is room."""
@@ -164,12 +176,16 @@ class Runner:
             )
         return destination
 
-    async def _refuse_obstacles(self, move: Move) -> None:
+    async def _look(self, move: Move) -> tuple[Case, tuple[Finding, ...]]:
+        """What both hosts say now, and what was found in it; `Refused` if that move cannot be made."""
         try:
             source, destination = await asyncio.gather(*map(self._fleet.facts, (move.source, move.destination)))
         except Failed as error:
             raise Refused(f"{error.message}; nothing was moved", "host-unreachable") from error
-        refuse(find(Case(move, source, destination), AT_ONCE), force=move.request.force)
+        case = Case(move, source, destination)
+        findings = find(case, AT_ONCE)
+        refuse(findings, force=move.request.force)
+        return case, findings
 
     def _again(self, migration: Migration) -> Move:
         """What an earlier manager was asked for and did not begin."""

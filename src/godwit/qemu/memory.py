@@ -21,11 +21,21 @@ MULTIFD_CHANNELS = 2
 HOLD_MS = 1
 """A downtime limit that a busy guest never meets: QEMU goes on copying until the limit is raised."""
 
+NO_COMPRESSION = "none"
+
 _CLEAR_UP_S = 15.0
 _LOOK_S = 0.05
 _UNLIMITED_BYTES_PER_S = 10**12
 _LONGEST_BLACKOUT_MS = 2_000_000
 """QEMU accepts no more."""
+_THROTTLE_NEVER = {
+    "throttle-trigger-threshold": 100,
+    "cpu-throttle-initial": 1,
+    "cpu-throttle-increment": 1,
+    "max-cpu-throttle": 1,
+}
+"""As good as never: QEMU wants one percent at least."""
+_COMPRESSION_LEVELS = {"zstd": {"multifd-zstd-level": 1}, "zlib": {"multifd-zlib-level": 1}}
 
 
 @dataclass(frozen=True)
@@ -43,6 +53,10 @@ class MemorySample:
     dirty_bytes_per_s: int
     """Over the last second or more; 0 until first measured."""
     error: str | None
+    throttle_percent: int = 0
+    """How much QEMU slows the guest down now."""
+    pages_bytes_per_s: int = 0
+    """The guest's memory that the stream carried, before compression; 0 until first measured."""
 
 
 async def capabilities(monitor: Monitor) -> frozenset[str]:
@@ -50,11 +64,11 @@ async def capabilities(monitor: Monitor) -> frozenset[str]:
     return frozenset(each["capability"] for each in await monitor.execute("query-migrate-capabilities"))
 
 
-async def prepare_receiver(monitor: Monitor, *, address: str, multifd: bool) -> str:
+async def prepare_receiver(monitor: Monitor, *, address: str, multifd: bool, compression: str = NO_COMPRESSION) -> str:
     """QEMU listens at that address, on a port of the kernel's choice; this is the URI for the source."""
     # late-block-activate: QEMU before 10 would otherwise take the images' locks at the stream's end, not at `cont`
     await _set_capabilities(monitor, multifd=multifd, also={"late-block-activate": True})
-    await monitor.execute("migrate-set-parameters", _common(multifd))
+    await monitor.execute("migrate-set-parameters", _common(multifd, compression))
     host = f"[{address}]" if ":" in address else address
     stay: dict[str, object] = {"exit-on-error": False} if await _can_stay(monitor) else {}
     await monitor.execute("migrate-incoming", {"uri": f"tcp:{host}:0", **stay})
@@ -65,19 +79,21 @@ async def prepare_receiver(monitor: Monitor, *, address: str, multifd: bool) -> 
 
 
 async def prepare_sender(
-    monitor: Monitor, *, multifd: bool, bandwidth_bytes_per_s: int | None, channels: int = MULTIFD_CHANNELS
+    monitor: Monitor, *, multifd: bool, bandwidth_bytes_per_s: int | None, compression: str = NO_COMPRESSION
 ) -> None:
     """QEMU is set to send, held back from switching over, and capped (none: as fast as the link).
 
+    It may slow the guest down (auto-converge), but only as much as `throttle` says.
     What is left of an earlier stream is gone: QEMU says `failed` before it clears up, and takes no other until then.
     """
     await _cleared_up(monitor)
-    await _set_capabilities(monitor, multifd=multifd, also={})
+    await _set_capabilities(monitor, multifd=multifd, also={"auto-converge": True})
     limits = {
         "max-bandwidth": bandwidth_bytes_per_s or _UNLIMITED_BYTES_PER_S,
         "downtime-limit": HOLD_MS,
+        **_THROTTLE_NEVER,
     }
-    await monitor.execute("migrate-set-parameters", {**_common(multifd, channels), **limits})
+    await monitor.execute("migrate-set-parameters", {**_common(multifd, compression), **limits})
 
 
 async def pause_before_switch(monitor: Monitor) -> None:
@@ -109,18 +125,46 @@ async def sample(monitor: Monitor) -> MemorySample:
         bandwidth_bytes_per_s=int(ram.get("mbps", 0) * 1e6 / 8),
         dirty_bytes_per_s=ram.get("dirty-pages-rate", 0) * ram.get("page-size", 4096),
         error=answer.get("error-desc"),
+        throttle_percent=answer.get("cpu-throttle-percentage", 0),
+        pages_bytes_per_s=ram.get("pages-per-second", 0) * ram.get("page-size", 4096),
     )
 
 
 async def allow_switch(monitor: Monitor, downtime_ms: float) -> None:
     """QEMU switches over as soon as it expects the rest to take no longer; it looks every 100 ms."""
-    limit = min(max(HOLD_MS, math.ceil(downtime_ms)), _LONGEST_BLACKOUT_MS)
+    limit = min(max(0, math.ceil(downtime_ms)), _LONGEST_BLACKOUT_MS)
     await monitor.execute("migrate-set-parameters", {"downtime-limit": limit})
 
 
 async def hold(monitor: Monitor) -> None:
     """QEMU copies on and does not switch over, unless it did already."""
     await allow_switch(monitor, HOLD_MS)
+
+
+async def throttle(monitor: Monitor, percent: int) -> None:
+    """The guest's vCPUs stand still for that part of the time, 0 to 99, until the stream ends.
+
+    QEMU looks when a pass ends that took a second or more, and changes anything at every second such look.
+    """
+    if percent:
+        limits = {"throttle-trigger-threshold": 1, "cpu-throttle-initial": percent, "cpu-throttle-increment": 99}
+        await monitor.execute("migrate-set-parameters", {**limits, "max-cpu-throttle": percent})
+    else:
+        await monitor.execute("migrate-set-parameters", _THROTTLE_NEVER)
+
+
+async def cap(monitor: Monitor, bandwidth_bytes_per_s: int) -> None:
+    """The stream takes no more from now on."""
+    await monitor.execute("migrate-set-parameters", {"max-bandwidth": bandwidth_bytes_per_s})
+
+
+def compressions(schema: list[dict[str, Any]]) -> tuple[str, ...]:
+    """By what a QEMU of that schema can compress a stream over several connections."""
+    return next((_values(each) for each in schema if "zlib" in _values(each) and "none" in _values(each)), ())
+
+
+def _values(entry: dict[str, Any]) -> tuple[str, ...]:
+    return tuple(entry.get("values", ()))
 
 
 async def break_off(monitor: Monitor) -> None:
@@ -165,8 +209,9 @@ async def _set_capabilities(monitor: Monitor, *, multifd: bool, also: dict[str, 
     await monitor.execute("migrate-set-capabilities", capabilities=states)
 
 
-def _common(multifd: bool, channels: int = MULTIFD_CHANNELS) -> dict[str, object]:
-    return {"announce-rounds": 0, **({"multifd-channels": channels} if multifd else {})}
+def _common(multifd: bool, compression: str) -> dict[str, object]:
+    channels = {"multifd-channels": MULTIFD_CHANNELS, "multifd-compression": compression} if multifd else {}
+    return {"announce-rounds": 0, **channels, **_COMPRESSION_LEVELS.get(compression, {})}
 
 
 async def _can_stay(monitor: Monitor) -> bool:

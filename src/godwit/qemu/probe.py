@@ -17,6 +17,7 @@ from godwit.core.errors import Failed, Unreachable
 from godwit.core.model import Accelerator, QemuFacts
 from godwit.host import process
 from godwit.host.facts import boot_id
+from godwit.qemu.memory import compressions
 from godwit.qemu.monitor import Monitor
 
 OLDEST = (7, 2)
@@ -39,8 +40,13 @@ async def qemu_facts(
         *("-nodefaults", "-no-user-config", "-display", "none", "-S"),
         *("-machine", "q35", "-accel", accelerator.value),
     ]
-    version, machines, models, capabilities = await _ask(
-        words, env, ("query-version", "query-machines", "query-cpu-definitions", "query-migrate-capabilities")
+    version, machines, models, capabilities, schema = await _ask(
+        words,
+        env,
+        (
+            *("query-version", "query-machines", "query-cpu-definitions", "query-migrate-capabilities"),
+            "query-qmp-schema",
+        ),
     )
     number = version["qemu"]
     return QemuFacts(
@@ -50,6 +56,7 @@ async def qemu_facts(
         accelerator=accelerator,
         cpu_lacks=_cpu_lacks(models),
         multifd=any(each["capability"] == "multifd" for each in capabilities),
+        compressions=compressions(schema),
     )
 
 

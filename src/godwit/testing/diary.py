@@ -6,10 +6,12 @@ from dataclasses import dataclass, field
 
 from godwit.contract.host import HandedOver, Settled
 from godwit.core.errors import GodwitError
+from godwit.core.forecast import Past
 from godwit.core.migration import Event
 from godwit.core.model import VmSpec
 from godwit.core.phase import Phase, step
 from godwit.core.plan import Plan
+from godwit.core.report import Forecast
 
 
 @dataclass
@@ -23,6 +25,8 @@ class MemoryDiary:
     told: Settled | None = None
     plan: Plan | None = None
     spec: VmSpec | None = None
+    past: tuple[Past, ...] = ()
+    forecast: Forecast | None = None
 
     @property
     def phase(self) -> Phase:
@@ -50,6 +54,10 @@ class MemoryDiary:
     async def record(self, event: Event, /) -> None:
         """Kept."""
         self.events.append(event)
+
+    async def foresaw(self, forecast: Forecast, /) -> None:
+        """Kept."""
+        self.forecast = forecast
 
     async def moved(self, handed: HandedOver, /) -> None:
         """Kept."""

@@ -27,8 +27,10 @@ from godwit.contract.host import (
     VmRef,
 )
 from godwit.contract.looks import ExchangeFrames, FilesLook, LookAtFiles, SegmentsLook
+from godwit.contract.measures import Measure
 from godwit.contract.observed import Observe, Observed
 from godwit.core.errors import NotFound, Refused, Unresolved
+from godwit.core.forecast import Measured
 from godwit.core.leftover import Leftover, Leftovers
 from godwit.core.looked import FileLook, Heard, Pulse, SegmentLook, VmLook
 from godwit.core.migration import Event, EventKind
@@ -65,6 +67,7 @@ class FakeHost(FakeDisks):
     moving: dict[str, Order] = field(default_factory=dict)
     promised_mib: dict[str, int] = field(default_factory=dict)
     passes: int = 3
+    measured: Measured = field(default_factory=lambda: Measured(link_bytes_per_s=10**8, resident_bytes=10**8))
     listeners: set[asyncio.Queue[VmStatus]] = field(default_factory=set)
     parted: dict[str, Ownership] = field(default_factory=dict)
     """What the journals of VMs say that are not here any more."""
@@ -191,6 +194,11 @@ class FakeHost(FakeDisks):
         if self.moving.get(request.vm) == request.order():
             self._forget(request.vm)
         return Nothing()
+
+    async def measure(self, request: Measure, /) -> Measured:
+        """As told."""
+        self._here(request.vm)
+        return self.measured
 
     async def prepare_incoming(self, request: PrepareIncoming, /) -> IncomingReady:
         """A copy that waits."""

@@ -1,0 +1,229 @@
+"""What a move will take, told before it begins: what was measured and what earlier moves took in, times and bytes out.
+
+The guest is modelled by how many bytes it dirties within a time: D(t) = W (1 - exp(-r t / W)), which begins at the rate
+`r` and ends at the working set `W` that it writes over and over. Two samples of different length tell both. The passes
+of pre-copy are then played through with the very function that will steer them, core/convergence.decide.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from godwit.core.convergence import Action, Decision, Goals, Sample, decide
+from godwit.core.errors import Refused
+from godwit.core.migration import MigrationRequest
+from godwit.core.model import Accelerator, Fact
+from godwit.core.report import Forecast
+
+FIXED_MS = 12.0
+"""Blackout that does not depend on what remains, where no earlier move tells: devices saved and loaded, the token."""
+AROUND_MS = 1200.0
+"""What a move takes besides copying, where no earlier move tells: preparing and settling."""
+WARM_UP_MS = {Accelerator.tcg: 55.0, Accelerator.kvm: 2.0}
+"""From RESUME to the guest's first answer: TCG translates everything anew (measured: 45 to 65 ms)."""
+LINK_SHARE = 0.94
+"""Of what a link carries, what arrives as memory: headers take the rest (1448 of 1538 bytes on the wire)."""
+WEIGHT = 0.4
+"""Of the newer one, where figures of several moves are smoothed."""
+_STEPS = 60
+
+
+class Dirtied(Fact):
+    """How many bytes the guest had dirtied after that time, each page counted once."""
+
+    seconds: float
+    bytes: int
+
+
+class Measured(Fact):
+    """What the source measured before a move; 0: it did not."""
+
+    link_bytes_per_s: int = 0
+    """Between the two agents, over the migration network."""
+    rtt_ms: float = 0.0
+    resident_bytes: int = 0
+    """Of the VM's memory, what the guest ever touched: the rest is zero and costs next to nothing."""
+    dirtied: tuple[Dirtied, ...] = ()
+    idle_cpus: float = 0.0
+    """Of the source's, over the last moments."""
+
+
+NOTHING = Measured()
+
+
+class Past(NamedTuple):
+    """What an earlier move took."""
+
+    same_vm: bool
+    around_ms: float
+    """Besides copying and the blackout."""
+    fixed_ms: float
+    """Of the blackout, what did not depend on what remained."""
+    stream_bytes_per_s: float
+    sent_bytes: int
+    """By the end of the first pass."""
+    dirty_bytes_per_s: float
+
+
+class Dirtying(NamedTuple):
+    """How the guest writes."""
+
+    bytes_per_s: float
+    """At first."""
+    working_set_bytes: float
+
+    def within(self, seconds: float) -> float:
+        """Bytes dirtied in that time, each page counted once."""
+        if self.working_set_bytes <= 0:
+            return 0.0
+        return self.working_set_bytes * -math.expm1(-self.bytes_per_s * seconds / self.working_set_bytes)
+
+
+class Grounds(NamedTuple):
+    """What a forecast rests on."""
+
+    first_bytes: int
+    """To be sent in the first pass."""
+    dirtying: Dirtying
+    stream_bytes_per_s: float
+    fixed_ms: float
+    around_ms: float
+    warm_up_ms: float
+
+
+def dirtying(samples: Sequence[Dirtied], *, memory_bytes: int) -> Dirtying:
+    """The model that the shortest and the longest sample fit; with one, as if it wrote ever new pages."""
+    told = sorted((each for each in samples if each.seconds > 0), key=lambda each: each.seconds)
+    if not told or not told[-1].bytes:
+        return Dirtying(0.0, 0.0)
+    short, long = told[0], told[-1]
+    rate = short.bytes / short.seconds
+    if short.bytes <= 0 or long.seconds <= short.seconds or long.bytes >= rate * long.seconds * 0.98:
+        return Dirtying(long.bytes / long.seconds, float(memory_bytes))
+    x = _solve(long.bytes / short.bytes, long.seconds / short.seconds)
+    working_set = min(short.bytes / -math.expm1(-x), float(memory_bytes))
+    return Dirtying(working_set * x / short.seconds, working_set)
+
+
+def _solve(ratio: float, times: float) -> float:
+    """x such that (1 - exp(-times x)) / (1 - exp(-x)) = ratio; the left side falls from `times` to 1 as x grows."""
+    low, high = 1e-6, 40.0
+    for _ in range(_STEPS):
+        x = (low + high) / 2
+        if math.expm1(-times * x) / math.expm1(-x) > ratio:
+            low = x
+        else:
+            high = x
+    return (low + high) / 2
+
+
+def grounds(
+    measured: Measured,
+    past: Sequence[Past],
+    *,
+    memory_bytes: int,
+    accelerator: Accelerator,
+    cap_bytes_per_s: int | None,
+) -> Grounds:
+    """What was measured now, corrected by what earlier moves over this link (oldest first) really took."""
+    mine = [each for each in past if each.same_vm]
+    link = measured.link_bytes_per_s * LINK_SHARE or math.inf
+    stream = _smoothed([each.stream_bytes_per_s for each in past if each.stream_bytes_per_s], min(link, 1e9))
+    known = min(stream, link, cap_bytes_per_s or math.inf)
+    first = measured.resident_bytes or memory_bytes
+    if mine and mine[-1].sent_bytes:
+        first = mine[-1].sent_bytes
+    samples = measured.dirtied or tuple(Dirtied(seconds=1, bytes=int(each.dirty_bytes_per_s)) for each in mine[-1:])
+    return Grounds(
+        first_bytes=first,
+        dirtying=dirtying(samples, memory_bytes=memory_bytes),
+        stream_bytes_per_s=known,
+        fixed_ms=_smoothed([each.fixed_ms for each in past], FIXED_MS),
+        around_ms=_smoothed([each.around_ms for each in past], AROUND_MS),
+        warm_up_ms=WARM_UP_MS[accelerator],
+    )
+
+
+def _smoothed(figures: Sequence[float], otherwise: float) -> float:
+    value = figures[0] if figures else otherwise
+    for each in figures[1:]:
+        value += WEIGHT * (each - value)
+    return value
+
+
+class Course(NamedTuple):
+    """A move as it is expected to go."""
+
+    forecast: Forecast
+    last: Decision
+    samples: tuple[Sample, ...]
+
+
+def play(grounds: Grounds, goals: Goals) -> Course:
+    """The move, pass by pass, as the governor would steer it through a guest that behaves as modelled."""
+    samples: list[Sample] = []
+    elapsed_s, left, sent, throttle = 0.0, float(grounds.first_bytes), 0.0, 0
+    while True:
+        pass_s = left / grounds.stream_bytes_per_s
+        elapsed_s, sent = elapsed_s + pass_s, sent + left
+        slowed = grounds.dirtying._replace(bytes_per_s=grounds.dirtying.bytes_per_s * (100 - throttle) / 100)
+        left = slowed.within(pass_s)
+        rate = left / pass_s if pass_s else 0.0
+        number = len(samples) + 1
+        samples.append(Sample(number, int(left), int(grounds.stream_bytes_per_s), int(rate), elapsed_s, throttle))
+        decision = decide(samples, goals)
+        throttle = decision.throttle_percent
+        if decision.action in {Action.switch, Action.give_up}:
+            return Course(_forecast(grounds, samples, decision, sent + left), decision, tuple(samples))
+
+
+def _forecast(grounds: Grounds, samples: Sequence[Sample], decision: Decision, sent: float) -> Forecast:
+    blackout_ms = decision.predicted_ms
+    return Forecast(
+        total_ms=round(grounds.around_ms + samples[-1].elapsed_s * 1000 + blackout_ms, 1),
+        blackout_ms=round(blackout_ms, 1),
+        stall_ms=round(blackout_ms + grounds.warm_up_ms, 1),
+        transferred_bytes=int(sent),
+        passes=len(samples),
+        throttle_percent=max(each.throttle_percent for each in samples),
+        link_bytes_per_s=int(grounds.stream_bytes_per_s),
+        dirty_bytes_per_s=int(grounds.dirtying.bytes_per_s),
+        working_set_bytes=int(grounds.dirtying.working_set_bytes),
+    )
+
+
+def time_left_s(now: Sample, goals: Goals, memory_bytes: int) -> float | None:
+    """Until the switch-over, the passes to come included, if the guest goes on as it does; none: not to be told yet."""
+    if not now.bandwidth_bytes_per_s:
+        return None
+    writes = Dirtying(float(now.dirty_bytes_per_s), float(memory_bytes))
+    here = Grounds(now.remaining_bytes, writes, float(now.bandwidth_bytes_per_s), goals.fixed_ms, 0.0, 0.0)
+    return round(play(here, goals._replace(deadline_s=None)).samples[-1].elapsed_s, 2)
+
+
+def goals(request: MigrationRequest, grounds: Grounds) -> Goals:
+    """What the person asks for, as the governor is told: copying gets what the rest leaves of the deadline."""
+    left_s = None if request.deadline_s is None else request.deadline_s - grounds.around_ms / 1000
+    return Goals(request.max_blackout_ms, left_s, grounds.fixed_ms)
+
+
+def refuse(course: Course, request: MigrationRequest, grounds: Grounds) -> None:
+    """Returns if the goals can be met; otherwise `Refused`, with numbers."""
+    told, rate = course.forecast, grounds.stream_bytes_per_s / 1e6
+    if grounds.fixed_ms > request.max_blackout_ms:
+        raise Refused(
+            f"{request.vm} cannot be moved within --max-blackout {request.max_blackout_ms} ms: saving and loading its "
+            f"devices takes {grounds.fixed_ms:.0f} ms here whatever remains; allow that much",
+            "blackout-unreachable",
+        )
+    if request.deadline_s is not None and (told.total_ms or 0) > request.deadline_s * 1000:
+        raise Refused(
+            f"{request.vm} cannot be moved within --deadline {request.deadline_s:g} s: it needs "
+            f"{(told.total_ms or 0) / 1000:.1f} s, {grounds.first_bytes / 1e6:.0f} MB over {rate:.0f} MB/s and "
+            f"{told.passes} passes; allow that, or raise --bandwidth",
+            "deadline-unreachable",
+        )
+    if course.last.action is Action.give_up:
+        raise Refused(f"{request.vm} was not moved: {course.last.reason}", "does-not-converge")

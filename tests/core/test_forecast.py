@@ -1,0 +1,155 @@
+"""What a move will take, on made-up guests."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from godwit.core.convergence import Action
+from godwit.core.errors import Refused
+from godwit.core.forecast import (
+    AROUND_MS,
+    FIXED_MS,
+    Dirtied,
+    Dirtying,
+    Grounds,
+    Measured,
+    Past,
+    dirtying,
+    goals,
+    grounds,
+    play,
+    refuse,
+)
+from godwit.core.migration import MigrationRequest
+from godwit.core.model import Accelerator
+
+MB = 10**6
+MEMORY = 256 * 2**20
+
+
+def wants(**goals_: object) -> MigrationRequest:
+    return MigrationRequest.model_validate({"vm": "web", **goals_})
+
+
+def guest(rate_mb_s: float, working_set_mb: float, *, stream_mb_s: float = 100, first_mb: int = 100) -> Grounds:
+    writes = Dirtying(rate_mb_s * MB, working_set_mb * MB)
+    return Grounds(first_mb * MB, writes, stream_mb_s * MB, fixed_ms=10, around_ms=1000, warm_up_ms=55)
+
+
+@given(st.floats(1e3, 1e9), st.floats(1e5, 1e9), st.floats(0.05, 1.0), st.floats(2.0, 10.0))
+def test_two_samples_tell_rate_and_working_set(rate: float, working_set: float, short: float, times: float) -> None:
+    truth = Dirtying(rate, working_set)
+    told = [Dirtied(seconds=t, bytes=round(truth.within(t))) for t in (short, short * times)]
+
+    model = dirtying(told, memory_bytes=2**32)
+
+    for each in told:
+        assert model.within(each.seconds) == pytest.approx(each.bytes, rel=0.05, abs=4096)
+
+
+def test_one_sample_is_taken_for_ever_new_pages() -> None:
+    model = dirtying([Dirtied(seconds=0.5, bytes=10 * MB)], memory_bytes=MEMORY)
+
+    assert model.bytes_per_s == 20 * MB
+    assert model.within(1000) == pytest.approx(MEMORY)
+
+
+def test_nothing_measured_is_a_guest_that_stands_still() -> None:
+    assert dirtying([], memory_bytes=MEMORY).within(10) == 0
+
+
+def test_an_idle_guest_is_sent_once() -> None:
+    here = guest(0, 0)
+
+    told = play(here, goals(wants(), here)).forecast
+
+    assert (told.passes, told.transferred_bytes) == (1, 100 * MB)
+    assert told.total_ms == pytest.approx(1000 + 1000 + 10)
+    assert (told.blackout_ms, told.stall_ms) == (10, 65)
+
+
+def test_a_busy_guest_takes_more_passes() -> None:
+    here = guest(20, 64)
+
+    told = play(here, goals(wants(), here)).forecast
+
+    assert told.passes == 3
+    assert told.blackout_ms == pytest.approx(10, abs=20)
+
+
+def test_a_guest_that_dirties_faster_than_the_link_is_slowed_down() -> None:
+    here = guest(300, 200)
+
+    course = play(here, goals(wants(), here))
+
+    assert course.last.action is Action.switch
+    assert course.forecast.throttle_percent >= 70
+    refuse(course, wants(), here)
+
+
+def test_a_deadline_that_leaves_no_time_is_refused_with_numbers() -> None:
+    here = guest(300, 200)
+    request = wants(deadline_s=2)
+
+    with pytest.raises(Refused, match=r"--deadline 2 s: it needs [3-9]\.\d s, 100 MB over 100 MB/s"):
+        refuse(play(here, goals(request, here)), request, here)
+
+
+def test_a_blackout_below_the_fixed_part_is_refused_with_numbers() -> None:
+    here = guest(0, 0)
+    request = wants(max_blackout_ms=5)
+
+    with pytest.raises(Refused, match="--max-blackout 5 ms: saving and loading its devices takes 10 ms"):
+        refuse(play(here, goals(request, here)), request, here)
+
+
+def past(**figures: object) -> Past:
+    usual = {
+        "same_vm": True,
+        "around_ms": 800.0,
+        "fixed_ms": 8.0,
+        "stream_bytes_per_s": 90.0 * MB,
+        "sent_bytes": 117 * MB,
+        "dirty_bytes_per_s": 1.0 * MB,
+    }
+    return Past(**{**usual, **figures})  # type: ignore[arg-type]
+
+
+def given_(measured: Measured, *earlier: Past, cap: int | None = None) -> Grounds:
+    return grounds(measured, earlier, memory_bytes=MEMORY, accelerator=Accelerator.tcg, cap_bytes_per_s=cap)
+
+
+def test_without_a_past_what_was_measured_counts() -> None:
+    here = given_(Measured(link_bytes_per_s=100 * MB, resident_bytes=50 * MB))
+
+    assert (here.first_bytes, here.fixed_ms, here.around_ms) == (50 * MB, FIXED_MS, AROUND_MS)
+    assert here.stream_bytes_per_s == pytest.approx(94 * MB)
+
+
+def test_earlier_moves_correct_what_was_measured() -> None:
+    here = given_(Measured(link_bytes_per_s=100 * MB, resident_bytes=50 * MB), past(), past(fixed_ms=13.0))
+
+    assert (here.first_bytes, here.stream_bytes_per_s, here.around_ms) == (117 * MB, 90 * MB, 800)
+    assert 8 < here.fixed_ms < 13
+
+
+def test_moves_of_other_vms_tell_of_the_link_only() -> None:
+    here = given_(Measured(resident_bytes=50 * MB), past(same_vm=False))
+
+    assert (here.first_bytes, here.stream_bytes_per_s, here.dirtying.bytes_per_s) == (50 * MB, 90 * MB, 0)
+
+
+def test_a_cap_is_a_cap() -> None:
+    assert given_(Measured(link_bytes_per_s=100 * MB), past(), cap=20 * MB).stream_bytes_per_s == 20 * MB
+
+
+@given(st.floats(0, 2e9), st.floats(0, 4e9), st.floats(1e5, 1e10), st.integers(0, 2**34), st.floats(0.1, 1e4))
+def test_every_forecast_ends(rate: float, working_set: float, stream: float, first: int, deadline: float) -> None:
+    here = Grounds(first, Dirtying(rate, working_set), stream, 10, 1000, 55)
+
+    course = play(here, goals(wants(deadline_s=deadline), here))
+
+    assert course.last.action in {Action.switch, Action.give_up}
+    assert course.forecast.total_ms is not None
