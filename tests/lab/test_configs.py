@@ -46,11 +46,13 @@ def test_agents_answer_on_the_control_network_first() -> None:
     assert config.migration_address == "10.92.0.11"
 
 
-def test_hosts_share_the_datastore_and_nothing_else() -> None:
+def test_hosts_share_one_datastore_and_have_one_of_their_own() -> None:
     given = outfit()
     first, second = (agent_config(given, node, tls(node.name)) for node in given.plan.hosts)
-    assert first.datastores == second.datastores
+    assert first.datastores["default"] == second.datastores["default"]
     assert first.datastores["default"].shared
+    assert first.datastores["local"] != second.datastores["local"]
+    assert not first.datastores["local"].shared
     assert first.state_dir != second.state_dir
 
 
