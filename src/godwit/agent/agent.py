@@ -259,6 +259,7 @@ class Agent(DiskVerbs, Looking):
         if outgoing := self._outgoing.pop(request.vm, None):
             await outgoing.close()
             await self._relays.settle(request.vm)
+            await self._mirroring.let_go(request.vm)
             await self._vms.stop(StopVm(name=request.vm, grace_s=0))
         self._forget(request)
         return Nothing()

@@ -78,6 +78,8 @@ class Mirroring:
                 break
             await asyncio.sleep(LOOK_S)
         await mirror.hold_equal(machine.monitor)
+        if self._running(request.vm):
+            await mirror.flush(machine.monitor)
         for move in request.moves:
             _mark(move, request)
             yield await _copied(machine, move, watch)
@@ -114,6 +116,11 @@ class Mirroring:
                 if move.disk.name not in known.finished:
                     _unmark(move.disk)
         note.drop()
+
+    async def let_go(self, vm: str) -> None:
+        """Its QEMU, which will not run again, waits for no copy when it ends."""
+        if running := self._running(vm):
+            await mirror.yank(running.machine.monitor)
 
     def is_old(self, vm: str, disk: Disk) -> bool:
         """It was a disk of that VM, which runs on with its copy."""

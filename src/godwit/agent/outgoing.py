@@ -26,7 +26,7 @@ from godwit.core.errors import Failed, GodwitError, Refused, Unreachable, Unreso
 from godwit.core.migration import Event
 from godwit.core.ownership import Ownership
 from godwit.core.report import TimelineEntry
-from godwit.qemu import memory, secrecy
+from godwit.qemu import memory, mirror, secrecy
 from godwit.qemu.monitor import QmpEvent
 
 BREAK_AGAIN_S = 1.0
@@ -107,6 +107,8 @@ class Outgoing:
     async def hand_over(self) -> HandedOver:
         """The switch-over is allowed, and over."""
         await self._begin()
+        if self._request.disks and not self.has_stopped:
+            await mirror.flush(self._vm.machine.monitor)
         await self._allow()
         answer = await asyncio.shield(self._blackout.result)
         return await self._handed_over(answer)

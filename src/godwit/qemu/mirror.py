@@ -23,6 +23,7 @@ from godwit.qemu.monitor import Listening, Monitor
 RECONNECT_S = 10
 """A connection that breaks is made anew for so long before the copy fails; meanwhile a guest's writes may wait."""
 _JOB = "mirror-"
+_COPY = "to-"
 _TRIES = 8
 
 
@@ -94,7 +95,7 @@ async def start(monitor: Monitor, move: DiskMove, *, server: str | None, encrypt
 
 def copy_node(move: DiskMove) -> str:
     """The node of the copy: another one than any that the VM has, or has had."""
-    return f"to-{crc32(move.to.path.encode()):08x}"
+    return f"{_COPY}{crc32(move.to.path.encode()):08x}"
 
 
 def _remote(name: str, export: str, server: str, encrypted: bool) -> dict[str, object]:
@@ -175,7 +176,7 @@ async def _all_over(monitor: Monitor, events: Listening, timeout_s: float) -> tu
 
 async def break_off(monitor: Monitor, moves: tuple[DiskMove, ...], *, timeout_s: float = 15.0) -> None:
     """No job is left, and no node of a copy that is not in use; harmless when repeated."""
-    await yank(monitor, moves)
+    await yank(monitor)
     with monitor.listening() as events:
         for each in await look(monitor):
             if not each.is_over:
@@ -185,12 +186,23 @@ async def break_off(monitor: Monitor, moves: tuple[DiskMove, ...], *, timeout_s:
     await clear(monitor, moves)
 
 
-async def yank(monitor: Monitor, moves: tuple[DiskMove, ...]) -> None:
-    """Connections to copies elsewhere are cut, so that nothing waits for them."""
+async def yank(monitor: Monitor) -> None:
+    """Connections to copies elsewhere are cut, so that nothing waits for them: not even QEMU's own end."""
     with contextlib.suppress(GodwitError):
         for each in await monitor.execute("query-yank"):
-            if each["type"] == "block-node" and each["node-name"] in {copy_node(move) for move in moves}:
+            if each["type"] == "block-node" and each["node-name"].startswith(_COPY):
                 await monitor.execute_oob("yank", instances=[each])
+
+
+async def flush(monitor: Monitor) -> None:
+    """What was written to disks and copies is there to stay, so that finishing them has next to nothing to wait for.
+
+    A guest's own flushes do not reach the copies.
+    """
+    for each in await monitor.execute("query-named-block-nodes", flat=True):
+        if each["node-name"].startswith(_COPY):
+            words = {"command-line": f"qemu-io {each['node-name']} flush"}
+            await monitor.execute("human-monitor-command", words)
 
 
 async def clear(monitor: Monitor, moves: tuple[DiskMove, ...]) -> None:
