@@ -114,6 +114,6 @@ def test_the_hosts_own_configuration_holds(store: Path, disks: Disks, tmp_path: 
     datastores.use([Datastore(name="default", path=str(tmp_path)), Datastore(name="gone", path=str(tmp_path / "gone"))])
 
     assert datastores.path("default") == store
-    assert [each.name for each in datastores.facts()] == ["default"]
+    assert [each.name for each in asyncio.run(datastores.facts())] == ["default"]
     with pytest.raises(NotFound, match="host-a does not see datastore 'gone'"):
         datastores.path("gone")

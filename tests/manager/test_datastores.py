@@ -67,8 +67,8 @@ def test_a_datastore_with_disks_is_not_removed(site: Site) -> None:
     ("datastore", "kind", "sentence"),
     [
         (NFS.model_copy(update={"name": "default"}), Refused, "there is a datastore 'default' already"),
-        (NFS.model_copy(update={"path": "nfs"}), Invalid, "'nfs' is no absolute path"),
-        (NFS.model_copy(update={"path": "/absent"}), Refused, "no host that answers has the directory /absent"),
+        (NFS.model_copy(update={"path": "nfs"}), Invalid, "'nfs' is neither the absolute path"),
+        (NFS.model_copy(update={"path": "/absent"}), Refused, "no host that answers sees /absent"),
     ],
 )
 def test_what_cannot_be_added_leaves_nothing(

@@ -138,7 +138,7 @@ class Agent(DiskVerbs, Looking):
             load=host_facts.load(),
             unix_ms=time.time() * 1000,
             networks=tuple(sorted(self._config.networks)),
-            datastores=self._datastores.facts(),
+            datastores=await self._datastores.facts(),
             uefi=uefi.find(),
             vms=tuple(self._vms.statuses()),
             migration_address=self._config.migration_address,

@@ -144,13 +144,17 @@ class Blackout:
             self.stopped_at_ms = history.of_last_stream().stopped_at_ms()
             if self.stopped_at_ms is not None:
                 self._watch_over()
-                self.course.soon(self._complete_disks())
+                self.course.soon(self._found_paused())
 
     async def _complete_disks(self) -> None:
-        """A stream that waits for that goes on."""
+        """The stream, which waits for that, goes on."""
+        self._refusal = await complete_disks(self._vm)
+        self._note(time() * 1000, self._refusal or "the copies of its disks are complete")
+
+    async def _found_paused(self) -> None:
+        """After a restart: what QEMU said may not have been heard."""
         if (await memory.sample(self._vm.machine.monitor)).status == PAUSED:
-            self._refusal = await complete_disks(self._vm)
-            self._note(time() * 1000, self._refusal or "the copies of its disks are complete")
+            await self._complete_disks()
 
     def _watch_over(self) -> None:
         self._dismiss_watchdog()

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 
 from godwit.core.config import AgentConfig
-from godwit.core.errors import NotFound
-from godwit.core.model import Datastore, DatastoreFacts
-from godwit.storage import directory
+from godwit.core.errors import Failed, NotFound, Refused
+from godwit.core.model import Datastore, DatastoreFacts, Disk
+from godwit.storage import directory, iscsi
 from godwit.storage.directory import free_bytes
+
+LOOK_AGAIN_S = 10.0
+"""An iSCSI target is asked again after this; each look opens connections."""
 
 
 class Datastores:
@@ -24,14 +28,21 @@ class Datastores:
             for name, each in config.datastores.items()
         }
         self._known = self._own
+        self._seen: dict[str, tuple[float, DatastoreFacts | None]] = {}
 
     def use(self, told: Iterable[Datastore]) -> None:
         """The manager's datastores are these."""
         self._known = {each.name: each for each in told} | self._own
 
     def path(self, name: str) -> Path:
-        """Where that datastore is; `NotFound` if this host does not see it."""
+        """Where that directory is; `NotFound` if this host does not see it, `Refused` if it is an iSCSI target."""
         datastore = self._known.get(name)
+        if datastore and datastore.kind == "iscsi":
+            raise Refused(
+                f"datastore {name!r} is an iSCSI target: make the disk in a directory, then move it there with "
+                f"godwit migrate VM --datastore {name}",
+                "iscsi",
+            )
         if datastore is None or not Path(datastore.path).is_dir():
             raise NotFound(
                 f"{self._host} does not see datastore {name!r}: mount it there, or see `godwit datastore list`",
@@ -43,14 +54,48 @@ class Datastores:
         """Something lies there now: hosts that see it, and only they, can tell that it is the same."""
         directory.make_token(self.path(name))
 
-    def facts(self) -> tuple[DatastoreFacts, ...]:
+    async def facts(self) -> tuple[DatastoreFacts, ...]:
         """Of those that are there now, by name."""
-        return tuple(_facts(self._known))
+        seen = [*_facts(self._known), *[each for each in [await self._target(d) for d in self._targets()] if each]]
+        return tuple(sorted(seen, key=lambda each: each.name))
+
+    async def unit(self, disk: Disk) -> None:
+        """It is there, and large enough; `NotFound` or `Refused` says what is not."""
+        datastore = self._known.get(disk.datastore)
+        target = datastore.path if datastore else ""
+        for each in await iscsi.luns(target) if target else ():
+            if f"{target}/{each.number}" == disk.path and each.size_bytes >= disk.size_bytes:
+                return
+        raise NotFound(f"{self._host} does not see {disk.path}, or it is too small: look at that target", "no-unit")
+
+    def _targets(self) -> list[Datastore]:
+        return [each for each in self._known.values() if each.kind == "iscsi"]
+
+    async def _target(self, datastore: Datastore) -> DatastoreFacts | None:
+        """What it told when it was asked last, which is a little while ago at most; none: it does not answer."""
+        at_s, seen = self._seen.get(datastore.path, (-LOOK_AGAIN_S, None))
+        if (now_s := asyncio.get_running_loop().time()) - at_s >= LOOK_AGAIN_S:
+            self._seen[datastore.path] = now_s, seen
+            try:
+                units = await iscsi.luns(datastore.path)
+                seen = DatastoreFacts(
+                    **datastore.model_dump(exclude={"shared"}),
+                    shared=True,
+                    free_bytes=sum(each.size_bytes for each in units),
+                    luns=units,
+                    token=" ".join(each.serial for each in units),
+                )
+            except Failed:
+                seen = None
+            self._seen[datastore.path] = now_s, seen
+        return seen
 
 
 def _facts(known: dict[str, Datastore]) -> Iterable[DatastoreFacts]:
     for name in sorted(known):
         each = known[name]
+        if each.kind != "directory":
+            continue
         with suppress(OSError):  # its directory is not there
             free = free_bytes(Path(each.path))
             yield DatastoreFacts(

@@ -55,6 +55,8 @@ class Disks:
         is_alive = any(vm.name == request.vm and vm.is_alive for vm in self._vms.all())
         if is_alive and not self._mirroring.is_old(request.vm, disk):
             raise Refused(f"{request.vm} uses its disk {disk.name} on {self._host}: stop it first", "disk-in-use")
+        if disk.is_lun:
+            return  # the unit is free once no VM has it; whatever is put there next covers all of it
         datastore = self._datastores.path(disk.datastore)
         place = directory.place_of(datastore, vm=request.vm, disk=disk.name, format=disk.format)
         if str(place) != disk.path:

@@ -28,8 +28,8 @@ from godwit.storage import directory
 LOOK_S = 0.5
 """Between two looks at copies that go on."""
 FINISH_S = 45.0
-SILENCE_S = 30.0
-"""A copy that does not move for so long is broken."""
+SILENCE_S = 10.0
+"""A copy that does not move for so long is broken: the writes of a guest that runs may wait for it meanwhile."""
 
 
 class Mirrored(Fact):
@@ -132,7 +132,7 @@ class Mirroring:
     def refuse_moved(self, spec: VmSpec) -> None:
         """`Refused` if a disk of that VM has gone elsewhere, or may have: what is here may be old."""
         for disk in spec.volumes:
-            if where := directory.moved_to(Path(disk.path)):
+            if not disk.is_lun and (where := directory.moved_to(Path(disk.path))):
                 raise Refused(
                     f"{disk.path} on {self._vms.config.host} is an old copy: disk {disk.name} of {spec.name} {where}; "
                     "see `godwit migration list`",
@@ -262,8 +262,12 @@ async def _copied(machine: Machine, move: DiskMove, watch: _Watch) -> Event:
 
 
 def _mark(move: DiskMove, request: MirrorDisks) -> None:
+    if move.disk.is_lun:
+        return  # nothing can lie beside it
     directory.mark_moved(Path(move.disk.path), f"went to {move.to.path} by migration {request.migration}")
 
 
 def _unmark(disk: Disk) -> None:
+    if disk.is_lun:
+        return
     directory.unmark(Path(disk.path))

@@ -39,6 +39,9 @@ class Placing:
         try:
             made: tuple[Disk, ...] = ()
             for disk in request.disks:
+                if disk.is_lun:
+                    await self._datastores.unit(disk)
+                    continue
                 place = self._place_of(request.vm, disk)
                 directory.refuse_existing(place)
                 made = (*made, disk)
@@ -46,6 +49,7 @@ class Placing:
                 with directory.claimed(place):
                     await images.make_blank(place, format=disk.format, size_bytes=disk.size_bytes)
                 self._datastores.told_apart(disk.datastore)
+            note.write(request)
         except BaseException:
             await self.discard(request.order())
             raise
@@ -58,7 +62,7 @@ class Placing:
             await self._daemons.end(order.vm)
             used = self._used(order.vm)
             for disk in known.disks:
-                if disk.path not in used:
+                if disk.path not in used and not disk.is_lun:
                     directory.remove(Path(disk.path))
             self._forget(order.vm)
 
@@ -89,8 +93,9 @@ class Placing:
 
     def _refuse_too_large(self, request: PlaceDisks) -> None:
         """Looked at again, because a check is older than what it checked."""
-        for name in {disk.datastore for disk in request.disks}:
-            needed = sum(disk.size_bytes for disk in request.disks if disk.datastore == name)
+        files = [disk for disk in request.disks if not disk.is_lun]
+        for name in {disk.datastore for disk in files}:
+            needed = sum(disk.size_bytes for disk in files if disk.datastore == name)
             if needed > (free := directory.free_bytes(self._datastores.path(name))):
                 raise Refused(
                     f"the disks of {request.vm} need {needed // MIB} MiB, and datastore {name} has {free // MIB} MiB "

@@ -46,7 +46,9 @@ def show_datastore(name: DatastoreName, json: JsonOption = False, manager: Manag
 @app.command("add", epilog=example("godwit datastore add fast --path /srv/fast"))
 def add_datastore(
     name: DatastoreName,
-    path: Annotated[str, typer.Option(help="A directory, at the same path on all hosts that see it.")],
+    path: Annotated[
+        str, typer.Option(help="A directory, at one path on all hosts that see it, or iscsi://ADDRESS/TARGET.")
+    ],
     shared: Annotated[bool, typer.Option("--shared", help="These hosts see the same files there.")] = False,
     json: JsonOption = False,
     manager: ManagerOption = None,

@@ -107,7 +107,10 @@ def _public_key(path: Path) -> str:
 
 def datastore_request(name: str, path: str, *, shared: bool) -> Datastore:
     """A datastore to add; `Invalid` says which word is wrong."""
-    return _made(lambda: Datastore(name=name, path=path, shared=shared))
+    is_target = path.startswith("iscsi://")
+    return _made(
+        lambda: Datastore(name=name, kind="iscsi" if is_target else "directory", path=path, shared=shared or is_target)
+    )
 
 
 @dataclass(frozen=True, kw_only=True)

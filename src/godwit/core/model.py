@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from enum import StrEnum
 from ipaddress import IPv4Interface, IPv6Interface
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
@@ -88,12 +88,17 @@ class Disk(Value):
     name: Name
     datastore: Name
     path: str
-    """Absolute path, the same on every host that sees the datastore."""
+    """Absolute path, the same on every host that sees the datastore; of a LUN the target's and its number."""
     format: DiskFormat = DiskFormat.raw
     size_bytes: int = Field(gt=0)
     read_only: bool = False
     clustered: bool = False
     """A cluster of VMs writes it: QEMU lets others have it, and the VM cannot be moved live."""
+
+    @property
+    def is_lun(self) -> bool:
+        """It is a unit of an iSCSI target, and no file."""
+        return self.path.startswith("iscsi://")
 
 
 class DiskMove(Value):
@@ -159,20 +164,32 @@ class Datastore(Value):
     """A place where disks live."""
 
     name: Name
-    kind: str = "directory"
+    kind: Literal["directory", "iscsi"] = "directory"
     path: str
-    """Absolute, and the same on every host that sees it."""
+    """Absolute, and the same on every host that sees it; of an iSCSI target `iscsi://ADDRESS[:PORT]/NAME`."""
     shared: bool = False
-    """Several hosts see the same files there."""
+    """Several hosts see the same files there, as they do at an iSCSI target."""
+
+
+class Lun(Fact):
+    """A unit of an iSCSI target: room for one disk."""
+
+    number: int
+    size_bytes: int
+    serial: str
+    """By which it is known whoever looks at it."""
 
 
 class DatastoreFacts(Fact):
     """A datastore as one host sees it."""
 
     name: Name
+    kind: str = "directory"
     path: str
     shared: bool
     free_bytes: int
+    """Of an iSCSI target: all that its units hold, whoever uses them."""
+    luns: tuple[Lun, ...] = ()
     token: str = ""
     """Hosts that see the same files see the same one there; none: nothing was ever put there."""
     writable: bool = True

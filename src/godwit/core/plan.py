@@ -6,7 +6,7 @@ from godwit.core.compression import choose
 from godwit.core.convergence import FIXED_MS, Goals
 from godwit.core.forecast import NOTHING, Measured
 from godwit.core.migration import Kind, MigrationRequest
-from godwit.core.model import Disk, DiskMove, HostFacts, Name, Pinned, Value, VmSpec
+from godwit.core.model import DatastoreFacts, Disk, DiskFormat, DiskMove, HostFacts, Name, Pinned, Value, VmSpec
 from godwit.core.placement import pin
 from godwit.core.policy import Known
 
@@ -114,21 +114,41 @@ def make(
 
 
 def disk_moves(move: Move, source: HostFacts, destination: HostFacts) -> tuple[DiskMove, ...]:
-    """The disks that go, and where they lie then; those that are asked to go where they are stay."""
-    found = []
+    """The disks that go, and where they lie then; those that are asked to go where they are stay.
+
+    One for which a target has no unit that is large enough and free is left out.
+    """
+    found: list[DiskMove] = []
     for disk in move.spec.volumes:
         name = move.datastore_for(disk)
         there = next((each for each in destination.datastores if each.name == name), None)
-        if name is None or there is None:
-            continue
-        format = disk.format if disk.read_only else move.request.format or disk.format
-        path = f"{there.path}/{move.spec.name}/{disk.name}.{format}"
-        to = disk.model_copy(update={"datastore": name, "path": path, "format": format})
         here = next((each for each in source.datastores if each.name == disk.datastore), None)
-        is_there = source.host == destination.host or bool(here and here.is_same(there))
-        if not (is_there and path == disk.path):
+        is_same = source.host == destination.host or bool(here and there and here.is_same(there))
+        if there is None or (is_same and _is_there(move, disk, there)):
+            continue
+        taken = {*move.known.units, *(each.to.path for each in found)}
+        if to := _place(move, disk, there, taken):
             found.append(DiskMove(disk=disk, to=to))
     return tuple(found)
+
+
+def _is_there(move: Move, disk: Disk, there: DatastoreFacts) -> bool:
+    """It lies in the datastore of that name, as it shall."""
+    return disk.datastore == there.name and (
+        disk.is_lun or disk.read_only or move.request.format in {None, disk.format}
+    )
+
+
+def _place(move: Move, disk: Disk, there: DatastoreFacts, taken: set[str]) -> Disk | None:
+    """The disk there: the smallest unit of a target that holds it, or a file."""
+    if there.kind == "iscsi":
+        free = [each for each in there.luns if each.size_bytes >= disk.size_bytes]
+        urls = [f"{there.path}/{each.number}" for each in sorted(free, key=lambda each: each.size_bytes)]
+        path, format = next((url for url in urls if url not in taken), ""), DiskFormat.raw
+    else:
+        format = disk.format if disk.read_only else move.request.format or disk.format
+        path = f"{there.path}/{move.spec.name}/{disk.name}.{format}"
+    return disk.model_copy(update={"datastore": there.name, "path": path, "format": format}) if path else None
 
 
 def _pinned(move: Move, destination: HostFacts) -> Pinned:

@@ -62,5 +62,7 @@ class Known(Value):
     """VMs at the destination from which this one is to be kept apart."""
     recent_moves: int = 0
     """Of this VM, within the last three minutes."""
+    units: tuple[str, ...] = ()
+    """Units of iSCSI targets that are some VM's, by their URLs."""
     sharers: tuple[Name, ...] = ()
     """Other VMs that have a disk of this one."""

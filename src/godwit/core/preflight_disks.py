@@ -81,12 +81,29 @@ def disks_can_go(case: Case) -> Found:
             )
 
 
+def units_are_free(case: Case) -> Found:
+    """Each disk that goes to an iSCSI target finds a unit there that is large enough and nobody's."""
+    targets = {each.name: each for each in case.destination.datastores if each.kind == "iscsi"}
+    placed = {move.disk.name for move in disk_moves(case.move, case.source, case.destination)}
+    for disk in case.move.spec.volumes:
+        target = targets.get(case.move.datastore_for(disk) or "")
+        if target and disk.name not in placed and disk.datastore != target.name:
+            sizes = ", ".join(f"{each.number}: {each.size_bytes // MIB} MiB" for each in target.luns)
+            yield blocker(
+                "no-unit",
+                f"datastore {target.name!r} has no unit for disk {disk.name} of {case.vm}",
+                f"it needs {disk.size_bytes // MIB} MiB, and {target.path} has {sizes or 'none'}, some of them taken",
+                "let the target's owner add one, or choose another datastore",
+            )
+
+
 def disks_fit(case: Case) -> Found:
     """What goes into a datastore is no larger than what is free there; sparse or not, it may be filled."""
     there = {each.name: each for each in case.destination.datastores}
     coming: dict[str, list[Disk]] = defaultdict(list)
     for move in disk_moves(case.move, case.source, case.destination):
-        coming[move.to.datastore].append(move.to)
+        if not move.to.is_lun:
+            coming[move.to.datastore].append(move.to)
     for name, disks in sorted(coming.items()):
         needed, free = sum(disk.size_bytes for disk in disks), there[name].free_bytes
         if needed > free:
@@ -111,5 +128,11 @@ def something_goes(case: Case) -> Found:
             )
 
 
-RULES: tuple[Rule, ...] = (disks_that_stay_are_seen, something_goes, disks_can_go, disks_fit)
+RULES: tuple[Rule, ...] = (
+    disks_that_stay_are_seen,
+    disks_can_go,
+    units_are_free,
+    disks_fit,
+    something_goes,
+)
 """Worst first."""

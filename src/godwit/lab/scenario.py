@@ -48,7 +48,7 @@ BULK_MBIT = 20
 PATIENCE_S = 90.0
 """How long anything may take before the experiment has failed; no result depends on it."""
 LOOK_S = 0.05
-VM_RUN_DIRS = ("find", "/run", "-mindepth", "3", "-path", "/run/godwit/vms/*", "-prune", "-printf", "%f ")
+VM_RUN_DIRS = ("find", "/run", "-mindepth", "3", "-path", "/run/godwit/[vd][mi]s*/*", "-prune", "-printf", "%f ")
 """There are none on a host that never had a VM."""
 
 OWN_LINKS = frozenset({"lo", topology.HOST_BRIDGE, *(net.interface for net in topology.NETS)})

@@ -148,7 +148,7 @@ def _vm_after(vm: VmRecord, record: MigrationRecord) -> VmRecord:
         fields["host"] = migration.destination
         fields |= {"spec": record.plan.spec, "pinned": record.plan.pinned} if record.plan else {}
     if migration.phase in ENDED:
-        resting = migration.kind is Kind.cold  # one that runs all the same is looked at when this has ended
+        resting = migration.kind is Kind.cold and not migration.request.shut_down
         fields |= {"state": VmState.stopped if resting else VmState.running, "migration": None}
     if migration.phase is Phase.in_doubt:
         fields |= {"state": VmState.in_doubt, "reason": migration.error}

@@ -106,6 +106,9 @@ class Checker:
                 if each.host == destination and each.state in ALIVE and groups & {*each.policy.keep_apart}
             ),
             recent_moves=self._recent_moves(vm.name),
+            units=tuple(
+                volume.path for each in self._records.vms.values() for volume in each.spec.volumes if volume.is_lun
+            ),
             sharers=tuple(each.name for each in others if disks & {disk.path for disk in each.spec.disks}),
         )
 

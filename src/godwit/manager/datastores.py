@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Mapping
 
 from godwit.contract.disks import UseDatastores
@@ -13,6 +14,9 @@ from godwit.core.model import Datastore, DatastoreFacts
 from godwit.core.resources import DatastoreView
 from godwit.manager.fleet import Fleet
 from godwit.manager.records import Records
+
+DIRECTORY = re.compile(r"/.*")
+TARGET = re.compile(r"iscsi://[^/@]+/[^/]+")
 
 
 class Datastores:
@@ -39,21 +43,28 @@ class Datastores:
 
     def view(self, name: str) -> DatastoreView:
         """That one, or `NotFound`."""
-        free = {host: facts.free_bytes for host, facts in self._seen(name).items()}
+        used = {volume.path for vm in self._records.vms.values() for volume in vm.spec.volumes if volume.is_lun}
+        free = {host: _free_bytes(facts, used) for host, facts in self._seen(name).items()}
         disks = sum(volume.datastore == name for vm in self._records.vms.values() for volume in vm.spec.volumes)
         return DatastoreView(**self.get(name).model_dump(), hosts=tuple(free), free_bytes=free, disks=disks)
 
     async def add(self, datastore: Datastore) -> DatastoreView:
         """It is known here and on every host that sees it; `Refused` when none does, and then nothing changed."""
-        if not datastore.path.startswith("/") or datastore.kind != "directory":
-            raise Invalid(f"{datastore.path!r} is no absolute path of a directory, which a datastore is", "datastore")
+        if datastore.kind == "iscsi":
+            datastore = datastore.model_copy(update={"shared": True})
+        if not (TARGET if datastore.kind == "iscsi" else DIRECTORY).fullmatch(datastore.path):
+            raise Invalid(
+                f"{datastore.path!r} is neither the absolute path of a directory nor an iSCSI target "
+                "(iscsi://ADDRESS[:PORT]/NAME), which a datastore is",
+                "datastore",
+            )
         await self._records.change(lambda: self._added(datastore))
         await self._tell_all()
         if not self._seen(datastore.name):
             await self._records.change(lambda: Change(forgotten_datastores=(datastore.name,)))
             await self._tell_all()
             raise Refused(
-                f"no host that answers has the directory {datastore.path}: make it, or mount it, there first",
+                f"no host that answers sees {datastore.path}: make it, mount it, or let the target admit hosts, first",
                 "datastore-missing",
             )
         return self.view(datastore.name)
@@ -104,3 +115,10 @@ class Datastores:
                 "datastore-in-use",
             )
         return Change(forgotten_datastores=(name,))
+
+
+def _free_bytes(facts: DatastoreFacts, used: set[str]) -> int:
+    """What nobody has: of a target, all units that are no VM's."""
+    if facts.kind == "directory":
+        return facts.free_bytes
+    return sum(each.size_bytes for each in facts.luns if f"{facts.path}/{each.number}" not in used)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 from godwit.core.errors import Failed
@@ -12,8 +13,24 @@ from godwit.qemu.monitor import Monitor
 def node(name: str, disk: Disk) -> dict[str, Any]:
     """O_DIRECT, so that the destination never reads what the source has not yet written; image locks on."""
     how: dict[str, object] = {"cache": {"direct": True}, **({"read-only": True} if disk.read_only else {})}
+    if disk.is_lun:  # as large as the disk, and not as the unit, which may have room to spare
+        return {"node-name": name, "driver": "raw", "size": disk.size_bytes, "file": {**_unit(disk.path), **how}, **how}
     file = {"driver": "file", "filename": disk.path, "locking": "on", **how}
     return {"node-name": name, "driver": str(disk.format), "file": file, **how}
+
+
+def _unit(url: str) -> dict[str, object]:
+    """`iscsi://PORTAL/TARGET/NUMBER` as QEMU's own initiator has it."""
+    portal, target, number = url.removeprefix("iscsi://").split("/")
+    return {"driver": "iscsi", "transport": "tcp", "portal": portal, "target": target, "lun": int(number)}
+
+
+def _is_at(filename: str, disk: Disk) -> bool:
+    if not disk.is_lun:
+        return filename == disk.path
+    told = json.loads(filename.removeprefix("json:")) if filename.startswith("json:") else {}
+    unit = told.get("file", {})
+    return all(str(unit.get(key)) == str(value) for key, value in _unit(disk.path).items())
 
 
 async def open_disk(monitor: Monitor, name: str, disk: Disk) -> None:
@@ -25,7 +42,7 @@ async def node_of(monitor: Monitor, disk: Disk) -> str:
     """The node by which QEMU has that disk; `Failed` if it has none."""
     for each in await monitor.execute("query-named-block-nodes", flat=True):
         is_ours = not each["node-name"].startswith("#")
-        if is_ours and each["drv"] == disk.format and each["image"]["filename"] == disk.path:
+        if is_ours and each["drv"] == disk.format and _is_at(each["image"]["filename"], disk):
             return str(each["node-name"])
     raise Failed(f"QEMU has not opened {disk.path}: see its qemu.log", "disk-not-open")
 
