@@ -25,7 +25,7 @@ from godwit.rpc.wire import (
 
 PINNED = {
     "version": 1,
-    "Host": "1dd55b933a882e84",
+    "Host": "edbb2f9b2bb92cb6",
     "Peer": "8f298182ecfe9fb1",
 }
 
