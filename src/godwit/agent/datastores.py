@@ -56,22 +56,22 @@ class Datastores:
 
     async def facts(self) -> tuple[DatastoreFacts, ...]:
         """Of those that are there now, by name."""
-        seen = [*_facts(self._known), *[each for each in [await self._target(d) for d in self._targets()] if each]]
+        seen = [*_facts(self._known), *[each for each in [await self._look(d) for d in self._iscsi()] if each]]
         return tuple(sorted(seen, key=lambda each: each.name))
 
     async def unit(self, disk: Disk) -> None:
         """It is there, and large enough; `NotFound` or `Refused` says what is not."""
         datastore = self._known.get(disk.datastore)
-        target = datastore.path if datastore else ""
-        for each in await iscsi.luns(target) if target else ():
-            if f"{target}/{each.number}" == disk.path and each.size_bytes >= disk.size_bytes:
+        url = datastore.path if datastore else ""
+        for each in await iscsi.luns(url) if url else ():
+            if f"{url}/{each.number}" == disk.path and each.size_bytes >= disk.size_bytes:
                 return
         raise NotFound(f"{self._host} does not see {disk.path}, or it is too small: look at that target", "no-unit")
 
-    def _targets(self) -> list[Datastore]:
+    def _iscsi(self) -> list[Datastore]:
         return [each for each in self._known.values() if each.kind == "iscsi"]
 
-    async def _target(self, datastore: Datastore) -> DatastoreFacts | None:
+    async def _look(self, datastore: Datastore) -> DatastoreFacts | None:
         """What it told when it was asked last, which is a little while ago at most; none: it does not answer."""
         at_s, seen = self._seen.get(datastore.path, (-LOOK_AGAIN_S, None))
         if (now_s := asyncio.get_running_loop().time()) - at_s >= LOOK_AGAIN_S:

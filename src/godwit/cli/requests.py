@@ -107,9 +107,9 @@ def _public_key(path: Path) -> str:
 
 def datastore_request(name: str, path: str, *, shared: bool) -> Datastore:
     """A datastore to add; `Invalid` says which word is wrong."""
-    is_target = path.startswith("iscsi://")
+    is_iscsi = path.startswith("iscsi://")
     return _made(
-        lambda: Datastore(name=name, kind="iscsi" if is_target else "directory", path=path, shared=shared or is_target)
+        lambda: Datastore(name=name, kind="iscsi" if is_iscsi else "directory", path=path, shared=shared or is_iscsi)
     )
 
 

@@ -86,13 +86,13 @@ def units_are_free(case: Case) -> Found:
     targets = {each.name: each for each in case.destination.datastores if each.kind == "iscsi"}
     placed = {move.disk.name for move in disk_moves(case.move, case.source, case.destination)}
     for disk in case.move.spec.volumes:
-        target = targets.get(case.move.datastore_for(disk) or "")
-        if target and disk.name not in placed and disk.datastore != target.name:
-            sizes = ", ".join(f"{each.number}: {each.size_bytes // MIB} MiB" for each in target.luns)
+        there = targets.get(case.move.datastore_for(disk) or "")
+        if there and disk.name not in placed and disk.datastore != there.name:
+            sizes = ", ".join(f"{each.number}: {each.size_bytes // MIB} MiB" for each in there.luns)
             yield blocker(
                 "no-unit",
-                f"datastore {target.name!r} has no unit for disk {disk.name} of {case.vm}",
-                f"it needs {disk.size_bytes // MIB} MiB, and {target.path} has {sizes or 'none'}, some of them taken",
+                f"datastore {there.name!r} has no unit for disk {disk.name} of {case.vm}",
+                f"it needs {disk.size_bytes // MIB} MiB, and {there.path} has {sizes or 'none'}, some of them taken",
                 "let the target's owner add one, or choose another datastore",
             )
 

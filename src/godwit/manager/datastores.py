@@ -16,7 +16,7 @@ from godwit.manager.fleet import Fleet
 from godwit.manager.records import Records
 
 DIRECTORY = re.compile(r"/.*")
-TARGET = re.compile(r"iscsi://[^/@]+/[^/]+")
+ISCSI = re.compile(r"iscsi://[^/@]+/[^/]+")
 
 
 class Datastores:
@@ -52,7 +52,7 @@ class Datastores:
         """It is known here and on every host that sees it; `Refused` when none does, and then nothing changed."""
         if datastore.kind == "iscsi":
             datastore = datastore.model_copy(update={"shared": True})
-        if not (TARGET if datastore.kind == "iscsi" else DIRECTORY).fullmatch(datastore.path):
+        if not (ISCSI if datastore.kind == "iscsi" else DIRECTORY).fullmatch(datastore.path):
             raise Invalid(
                 f"{datastore.path!r} is neither the absolute path of a directory nor an iSCSI target "
                 "(iscsi://ADDRESS[:PORT]/NAME), which a datastore is",

@@ -21,8 +21,8 @@ def node(name: str, disk: Disk) -> dict[str, Any]:
 
 def _unit(url: str) -> dict[str, object]:
     """`iscsi://PORTAL/TARGET/NUMBER` as QEMU's own initiator has it."""
-    portal, target, number = url.removeprefix("iscsi://").split("/")
-    return {"driver": "iscsi", "transport": "tcp", "portal": portal, "target": target, "lun": int(number)}
+    portal, name, number = url.removeprefix("iscsi://").split("/")
+    return {"driver": "iscsi", "transport": "tcp", "portal": portal, "target": name, "lun": int(number)}
 
 
 def _is_at(filename: str, disk: Disk) -> bool:

@@ -22,6 +22,7 @@ from godwit.qemu.monitor import Listening, Monitor
 
 RECONNECT_S = 10
 """A connection that breaks is made anew for so long before the copy fails; meanwhile a guest's writes may wait."""
+FLUSH_S = 3.0
 _JOB = "mirror-"
 _COPY = "to-"
 _TRIES = 8
@@ -189,7 +190,7 @@ async def break_off(monitor: Monitor, moves: tuple[DiskMove, ...], *, timeout_s:
 async def yank(monitor: Monitor) -> None:
     """Connections to copies elsewhere are cut, so that nothing waits for them: not even QEMU's own end."""
     with contextlib.suppress(GodwitError):
-        for each in await monitor.execute("query-yank"):
+        for each in await monitor.execute_oob("query-yank"):
             if each["type"] == "block-node" and each["node-name"].startswith(_COPY):
                 await monitor.execute_oob("yank", instances=[each])
 
@@ -197,8 +198,16 @@ async def yank(monitor: Monitor) -> None:
 async def flush(monitor: Monitor) -> None:
     """What was written to disks and copies is there to stay, so that finishing them has next to nothing to wait for.
 
-    A guest's own flushes do not reach the copies.
+    A guest's own flushes do not reach the copies. QEMU's main loop waits for it: a copy that does not answer is cut off.
     """
+    try:
+        async with asyncio.timeout(FLUSH_S):
+            await _flush(monitor)
+    except TimeoutError:
+        await yank(monitor)
+
+
+async def _flush(monitor: Monitor) -> None:
     for each in await monitor.execute("query-named-block-nodes", flat=True):
         if each["node-name"].startswith(_COPY):
             words = {"command-line": f"qemu-io {each['node-name']} flush"}

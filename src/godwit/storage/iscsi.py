@@ -9,8 +9,6 @@ from godwit.core.model import Lun
 from godwit.host import process
 
 LOOK_TIMEOUT_S = 4.0
-URL = re.compile(r"iscsi://(?P<portal>\[[0-9a-fA-F:]+\](?::\d+)?|[^/:]+(?::\d+)?)/(?P<target>[^/]+)(?:/(?P<lun>\d+))?")
-"""libiscsi's way to write it, without a name and password: access is for the storage network to grant."""
 
 
 async def luns(url: str) -> tuple[Lun, ...]:
@@ -20,16 +18,16 @@ async def luns(url: str) -> tuple[Lun, ...]:
     """
     portal = url.rpartition("/")[0]
     told = await process.run(["iscsi-ls", "-s", portal], timeout_s=LOOK_TIMEOUT_S)
-    found = [await _lun(url, number) for number in _numbers(told, target=url.rpartition("/")[2])]
+    found = [await _lun(url, number) for number in _numbers(told, name=url.rpartition("/")[2])]
     return tuple(lun for lun in found if lun.serial)
 
 
-def _numbers(told: str, *, target: str) -> list[int]:
+def _numbers(told: str, *, name: str) -> list[int]:
     """`iscsi-ls` lists targets, and under each one its units."""
     numbers, is_ours = [], False
     for line in told.splitlines():
         if line.startswith("Target:"):
-            is_ours = line.split()[0] == f"Target:{target}"
+            is_ours = line.split()[0] == f"Target:{name}"
         elif is_ours and (unit := re.match(r"Lun:(\d+)\s+Type:DIRECT_ACCESS", line)):
             numbers.append(int(unit[1]))
     return numbers
