@@ -198,7 +198,7 @@ async def yank(monitor: Monitor) -> None:
 async def flush(monitor: Monitor) -> None:
     """What was written to disks and copies is there to stay, so that finishing them has next to nothing to wait for.
 
-    A guest's own flushes do not reach the copies. QEMU's main loop waits for it: a copy that does not answer is cut off.
+    A guest's own flushes do not reach the copies. QEMU's main loop waits for it, so a copy that is silent is cut off.
     """
     try:
         async with asyncio.timeout(FLUSH_S):
