@@ -25,7 +25,7 @@ from godwit.rpc.wire import (
 
 PINNED = {
     "version": 1,
-    "Host": "edbb2f9b2bb92cb6",
+    "Host": "f254eca64f4dcf7d",
     "Peer": "8f298182ecfe9fb1",
 }
 

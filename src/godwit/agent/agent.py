@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from importlib.metadata import version
 
 from godwit.agent import leftovers
+from godwit.agent.announcing import tell_place
 from godwit.agent.arriving import arrive
 from godwit.agent.console import console
 from godwit.agent.disk_verbs import DiskVerbs
@@ -154,7 +155,10 @@ class Agent(DiskVerbs, Looking):
         """The VM runs here."""
         self._resting.refuse_given(request)
         self._mirroring.refuse_moved(request.spec)
-        return await self._vms.start(request)
+        status = await self._vms.start(request)
+        if request.announce:
+            await tell_place(self._vms.get(request.spec.name))
+        return status
 
     async def stop_vm(self, request: StopVm, /) -> VmStatus:
         """The VM's QEMU is gone."""

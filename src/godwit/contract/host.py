@@ -58,6 +58,8 @@ class StartVm(Value):
     pinned: Pinned
     epoch: int | None = None
     """How often the VM was moved; a host that gave it away later than that refuses. None: not known."""
+    announce: bool = False
+    """Tell the network where it is, because its guest says nothing."""
 
 
 class StopVm(Value):

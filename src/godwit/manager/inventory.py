@@ -217,9 +217,10 @@ class Inventory:
     async def _start(self, record: VmRecord, *, forget: bool) -> None:
         """The VM runs on its record's host, or is as before (`forget`: not known)."""
         try:
-            await self._fleet.host(record.host).start_vm(
-                StartVm(spec=record.spec, pinned=record.pinned, epoch=record.epoch)
+            order = StartVm(
+                spec=record.spec, pinned=record.pinned, epoch=record.epoch, announce=record.rehearses is not None
             )
+            await self._fleet.host(record.host).start_vm(order)
         except (Unreachable, TimedOut):
             raise  # it may run: the watcher will tell
         except GodwitError as error:
