@@ -116,6 +116,7 @@ class EventKind(StrEnum):
     resumed = "resumed"
     announced = "announced"
     retired = "retired"
+    settled = "settled"
     answered = "answered"
     disk_copied = "disk-copied"
     warned = "warned"

@@ -85,11 +85,19 @@ class Book:
     async def settled(self, settled: Settled, /) -> None:
         """What the network was told is kept; once the migration has ended that is the record's affair alone."""
         if self._phase in ENDED:
-            await self._records.change(lambda: self._followed(settled))
+            await self._settled_at_last(settled)
             return
         text = f"{len(settled.announcements)} announcements are out" if settled.announcements else "all is in place"
         event = Event(at=datetime.now(UTC), kind=EventKind.announced, text=text)
         await self._write(event, {"settled": settled.settled}, settled=settled)
+
+    async def _settled_at_last(self, settled: Settled) -> None:
+        was = self.is_settled
+        change = await self._records.change(lambda: self._followed(settled))
+        if settled.settled and not was:
+            record = change.migrations[0]
+            event = Event(at=datetime.now(UTC), kind=EventKind.settled, text="the network needs no relay any more")
+            self._feed.observe(record, _placed(event, self._sequence, record.migration))
 
     async def doubt(self, text: str) -> None:
         """The migration says what is known, and the feed tells when that has changed."""

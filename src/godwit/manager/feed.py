@@ -24,9 +24,13 @@ class Feed:
 
     def tell(self, record: MigrationRecord, event: Event) -> None:
         """The event, which is stored, reaches all who follow."""
+        self.observe(record, event)
+        self._wake()
+
+    def observe(self, record: MigrationRecord, event: Event) -> None:
+        """Log and metrics know; whoever follows the migration does not, because it has ended."""
         for observer in self._observers:
             observer(record, event)
-        self._wake()
 
     async def follow(self, migration: str, *, after: int = 0) -> AsyncIterator[Event]:
         """All events after number `after`, those to come included, until the migration or the feed has ended."""

@@ -6,10 +6,12 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, gene
 
 from godwit.contract.store import MigrationRecord
 from godwit.core.migration import Event, EventKind
+from godwit.core.report import Forecast
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
 BLACKOUT_BUCKETS_MS = (5, 10, 20, 30, 50, 75, 100, 150, 200, 300, 500, 1000, 3000, 10_000)
+ERROR_BUCKETS_PERCENT = (1, 2, 5, 10, 15, 20, 30, 50, 100, 200)
 TOTAL_BUCKETS_MS = (500, 1000, 2000, 5000, 10_000, 30_000, 60_000, 300_000, 900_000, 3_600_000)
 
 
@@ -30,6 +32,18 @@ class Metrics:
             "godwit_migration_total_ms", "Start to end of migrations that were done.", buckets=TOTAL_BUCKETS_MS,
             registry=registry,
         )  # fmt: skip
+        self._stall = Histogram(
+            "godwit_stall_ms", "The longest silence of a VM that one of its clients waited through.",
+            buckets=BLACKOUT_BUCKETS_MS, registry=registry,
+        )  # fmt: skip
+        self._blackout_error = Histogram(
+            "godwit_forecast_blackout_error_ms", "Between the blackout foretold before the start and the one it was.",
+            buckets=BLACKOUT_BUCKETS_MS, registry=registry,
+        )  # fmt: skip
+        self._total_error = Histogram(
+            "godwit_forecast_total_error_percent", "Between the whole time foretold before the start and what it took.",
+            buckets=ERROR_BUCKETS_PERCENT, registry=registry,
+        )  # fmt: skip
 
     def observe(self, record: MigrationRecord, event: Event) -> None:
         """An observer of the feed."""
@@ -40,9 +54,19 @@ class Metrics:
             if record.handed:
                 self._total.observe(event.at_ms)
                 self._blackout.observe(record.handed.blackout_ms)
+                self._compare(record.forecast, event.at_ms, record.handed.blackout_ms)
+        elif event.kind is EventKind.settled:
+            seen = (record.settled and record.settled.connections) or ()
+            if seen:
+                self._stall.observe(max(each.longest_silence_ms for each in seen))
         else:
             self._under_way.add(migration.id)
         self._running.set(len(self._under_way))
+
+    def _compare(self, told: Forecast | None, total_ms: float, blackout_ms: float) -> None:
+        if told and told.blackout_ms is not None and told.total_ms is not None:
+            self._blackout_error.observe(abs(told.blackout_ms - blackout_ms))
+            self._total_error.observe(100 * abs(told.total_ms - total_ms) / max(total_ms, 1.0))
 
     def text(self) -> bytes:
         """All numbers in Prometheus' text format."""
