@@ -14,7 +14,7 @@ from godwit.core.migration import DiskProgress, Event, EventKind
 from godwit.core.migration import Progress as Copied
 from godwit.core.model import MIB
 
-LASTING = frozenset({EventKind.warned, EventKind.ended})
+LASTING = frozenset({EventKind.foreseen, EventKind.decided, EventKind.warned, EventKind.ended})
 """Events whose lines stay on the terminal."""
 
 
@@ -94,6 +94,8 @@ def words(phase: str, copied: Copied | None) -> str:
     ]
     if copied.predicted_blackout_ms is not None:
         parts.append(f"blackout about {format_ms(copied.predicted_blackout_ms)}")
+    if copied.throttle_percent > 1:
+        parts.append(f"guest slowed down by {copied.throttle_percent} %")
     if copied.time_left_s is not None:
         parts.append(f"{format_ms(copied.time_left_s * 1000)} to go")
     return ", ".join(parts)
