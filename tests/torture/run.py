@@ -44,6 +44,7 @@ def _options(argv: list[str]) -> argparse.Namespace:
     parser.add_argument("--cases", type=int, default=0, help="so many, drawn by the seed; 0: all")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--out", type=Path, default=Path("build/torture.json"))
+    parser.add_argument("--part", default="1/1", help="2/3: the second third, for three runs side by side")
     parser.add_argument("--only", default="", help="cases whose victim or place has this in it")
     return parser.parse_args(argv)
 
@@ -76,7 +77,8 @@ def _try_some(options: argparse.Namespace, done: dict[str, dict[str, object]]) -
 def _cases(options: argparse.Namespace, rig: Rig) -> list[Case]:
     cases = matrix(rig.record())
     chosen = drawn(cases, options.cases, options.seed) if options.cases else drawn(cases, len(cases), options.seed)
-    return [each for each in chosen if options.only in each.victim or options.only in each.at]
+    part, parts = map(int, options.part.split("/"))
+    return [each for each in chosen[part - 1 :: parts] if options.only in each.victim or options.only in each.at]
 
 
 def _tried(rig: Rig, case: Case) -> Outcome:

@@ -174,8 +174,8 @@ class Blackout:
     async def _start_sending(self) -> None:
         try:
             await memory.start_sending(self._vm.machine.monitor, self._uri)
-        except Unreachable:
-            raise
+        except Unreachable as error:  # whoever listens finds the keeper again, and looks whether there is a stream
+            log.info("%s at the source: %s", self._order.vm, error)
         except Failed as error:  # there is no stream that could stop the VM
             self._refusal = error.message
             self.course.soon(self.course.look())
