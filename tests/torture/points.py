@@ -21,9 +21,13 @@ class Points:
         self._node = node
         self._directory = directory
 
+    def is_set(self, flag: str) -> bool:
+        """An experiment wants that."""
+        return (self._directory / flag).exists()
+
     def reach(self, point: str) -> None:
         """Blocks this whole process, as nothing in it may happen meanwhile."""
-        if (self._directory / "recording").exists():
+        if self.is_set("recording"):
             self._record(point)
         if self._is_armed(point):
             self._wait(point)

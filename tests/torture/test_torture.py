@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import random
+import struct
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
 
 import pytest
-from tests.torture.cases import VICTIMS, Case, Rig, drawn, matrix, run
+from tests.torture.cases import ALIVE_S, VICTIMS, Case, Rig, armed, drawn, matrix, run
+from tests.torture.guest import disk_path
 from tests.torture.rig import torture_rig
+from tests.torture.watch import doubled
+
+from godwit.core.phase import Phase
+from godwit.lab.scenario import wait_until
 
 pytestmark = pytest.mark.lab
 
@@ -29,6 +37,9 @@ FIXED = (
     Case("control-link", "source", "serve hand_over before"),
 )
 DRAWN = 3
+F_OFD_SETLK = 37
+UNSHARED_WRITE_BYTE = 201
+"""By QEMU's block/file-posix.c: 200 and the number of the permission that is not shared."""
 
 
 class Rigs:
@@ -77,3 +88,33 @@ def test_drawn(rigs: Rigs) -> None:
     for case in drawn(matrix(rigs.get().record()), DRAWN, seed):
         outcome = run(rigs.get(), case)
         assert outcome.problems == [], (seed, case, outcome)
+
+
+@contextmanager
+def write_locked(disk: Path) -> Iterator[None]:
+    """As by a QEMU that shares the disk with no other writer: an open file description's lock on its byte for that."""
+    with open(disk, "rb") as file:
+        lock = struct.pack("hhqqi4x", fcntl.F_RDLCK, os.SEEK_SET, UNSHARED_WRITE_BYTE, 1, 0)
+        fcntl.fcntl(file, F_OFD_SETLK, lock)
+        yield
+
+
+def test_a_disk_that_somebody_holds_is_an_alarm_and_never_forced(rigs: Rigs) -> None:
+    rig = rigs.get()
+    source, destination = rig.home, rig.other(rig.home)
+    log = rig.lab.lab.data_dir / "logs" / f"{destination}.log"
+    with ExitStack() as held, armed(rig.directory, destination, "qmp cont before") as wait:
+        migration = rig.migrate()
+        line = wait()
+        assert line is not None
+        held.enter_context(write_locked(disk_path(rig.lab, "web")))
+        line.close()
+        wait_until("the alarm is told", lambda: "may not go on" in log.read_text())
+        assert "lock" in log.read_text()
+        assert f"pid {os.getpid()}" in log.read_text()
+        assert rig.beacon.ports(time.time() * 1000 - 200) <= {source}
+        held.close()
+    assert rig.wait_ended(migration.id).phase is Phase.done
+    assert rig.writer is not None
+    assert rig.writer.is_alive(ALIVE_S)
+    assert doubled(rig.beacon.beats) == []

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from time import time
 
+from godwit.agent.alarming import raise_alarm
 from godwit.agent.course import Course, Side
 from godwit.agent.local import AT_HOME, LocalVm
 from godwit.agent.switching import complete_disks
@@ -226,8 +227,7 @@ class Blackout:
             self.course.soon(self.course.take(Cue.refused))
 
     async def _alarm(self) -> None:
-        self._vm.alarm = f"{self._order.vm} may not go on: {self._refusal}; find out who holds its disk"
-        log.critical("%s", self._vm.alarm)
+        await raise_alarm(self._vm, self._refusal or "it gave no reason")
 
     async def _tell_abort(self) -> None:
         """The VM runs here, or is lost."""

@@ -8,6 +8,7 @@ import json
 import logging
 import time
 
+from godwit.agent.alarming import raise_alarm
 from godwit.agent.announcing import Announcer
 from godwit.agent.course import LOADED, Course, Side
 from godwit.agent.hearing import Hearing
@@ -225,8 +226,7 @@ class Incoming:
             self.course.soon(self.course.take(Cue.refused))
 
     async def _alarm(self) -> None:
-        self.vm.alarm = f"{self.order.vm} may not go on: {self._refusal}; find out who holds its disk"
-        log.critical("%s", self.vm.alarm)
+        await raise_alarm(self.vm, self._refusal)
 
     async def _quit_soon(self) -> None:
         self.course.soon(self._quit())
