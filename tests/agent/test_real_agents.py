@@ -243,3 +243,18 @@ def test_a_move_that_was_handed_over_is_answered_by_restarted_agents(image: Imag
         assert await pids(pair.source) == []
 
     tell(story, image, certificates)
+
+
+def test_a_move_that_was_only_prepared_leaves_no_mark_when_it_is_released(image: Image, certificates: Path) -> None:
+    """Nor after the agent's restart, which reads what the VM's passport says."""
+
+    async def story(pair: Pair, source: RunningAgent, destination: RunningAgent) -> None:
+        await pair.source.start_vm(pair.start)
+        await pair.prepare()
+        await pair.destination.abort_incoming(pair.order())
+        await asyncio.gather(pair.source.release(pair.order()), pair.destination.release(pair.order()))
+        await source.stop()
+        await source.start()
+        await pair.reserve("source", "m2")
+
+    tell(story, image, certificates)

@@ -14,6 +14,7 @@ from godwit.agent.arriving import arrive
 from godwit.agent.console import console
 from godwit.agent.disk_verbs import DiskVerbs
 from godwit.agent.incoming import Incoming
+from godwit.agent.local import AT_HOME
 from godwit.agent.looking import Looking
 from godwit.agent.measuring import measure
 from godwit.agent.observing import Observers
@@ -194,6 +195,8 @@ class Agent(DiskVerbs, Looking):
         """What `reserve` kept is free again, and a relay of a VM that stayed is gone."""
         if self._forget(request):
             await self._relays.end(request, anyway=True)
+        if self._vms.owner(request.vm).state in AT_HOME:  # it may have been prepared to go, and nothing more
+            await self.abort_outgoing(request)
         await self._bury(request)
         return Nothing()
 
@@ -249,7 +252,8 @@ class Agent(DiskVerbs, Looking):
         outgoing = self._outgoing.get(request.vm)
         if outgoing and outgoing.order == request.order():
             await outgoing.abort()
-            self._vms.note(request.vm, outgoing=None)
+            if self._vms.has(request.vm):  # its QEMU may have died meanwhile
+                self._vms.note(request.vm, outgoing=None)
             self._outgoing.pop(request.vm, None)
             self._observers.drop(request.migration)
         return Nothing()
