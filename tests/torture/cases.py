@@ -204,6 +204,8 @@ def run(rig: Rig, case: Case) -> Outcome:
     ended = _ended(rig, before)
     outcome = _judged(rig, case, ended, source=source, since=since, begun_s=begun_s)
     if line is None:
+        if ended is None or ended.phase is not Phase.done:
+            outcome.problems.append(f"not disturbed, it ended {outcome.outcome}: {ended and ended.error}")
         outcome.outcome = f"not reached, {outcome.outcome}"
     _check_records(rig, outcome)
     _check_leftovers(rig, outcome)

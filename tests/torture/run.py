@@ -27,7 +27,7 @@ def main(argv: list[str]) -> int:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, _interrupted)
     options = _options(argv)
-    done = _read(options.out, options.seed)
+    done = _read(options)
     while left := _try_some(options, done):
         print(f"{left} cases are left", flush=True)
     bad = [each for each in done.values() if each["problems"]]
@@ -45,17 +45,18 @@ def _options(argv: list[str]) -> argparse.Namespace:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--out", type=Path, default=Path("build/torture.json"))
     parser.add_argument("--part", default="1/1", help="2/3: the second third, for three runs side by side")
+    parser.add_argument("--again", action="store_true", help="what went wrong is tried again")
     parser.add_argument("--only", default="", help="cases whose victim or place has this in it")
     return parser.parse_args(argv)
 
 
-def _read(out: Path, seed: int) -> dict[str, dict[str, object]]:
-    """What an earlier run with the same seed has tried; what went wrong is tried again."""
-    if not out.exists():
+def _read(options: argparse.Namespace) -> dict[str, dict[str, object]]:
+    """What an earlier run with the same seed has tried."""
+    if not options.out.exists():
         return {}
-    told = json.loads(out.read_text())
-    cases = told["cases"] if told["seed"] == seed else []
-    return {_key(each["victim"], each["at"]): each for each in cases if not each["problems"]}
+    told = json.loads(options.out.read_text())
+    cases = told["cases"] if told["seed"] == options.seed else []
+    return {_key(each["victim"], each["at"]): each for each in cases if not (options.again and each["problems"])}
 
 
 def _try_some(options: argparse.Namespace, done: dict[str, dict[str, object]]) -> int:
