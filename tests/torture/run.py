@@ -28,8 +28,13 @@ def main(argv: list[str]) -> int:
         signal.signal(number, _interrupted)
     options = _options(argv)
     done = _read(options)
-    while left := _try_some(options, done):
+    for _ in range(options.labs):
+        left = _try_some(options, done)
         print(f"{left} cases are left", flush=True)
+        if not left:
+            break
+    else:
+        return 2
     bad = [each for each in done.values() if each["problems"]]
     print(f"{len(done)} cases, {len(bad)} of them with problems", flush=True)
     return 1 if bad else 0
@@ -45,6 +50,7 @@ def _options(argv: list[str]) -> argparse.Namespace:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--out", type=Path, default=Path("build/torture.json"))
     parser.add_argument("--part", default="1/1", help="2/3: the second third, for three runs side by side")
+    parser.add_argument("--labs", type=int, default=1000, help="stop after so many labs; exit status 2: go on later")
     parser.add_argument("--again", action="store_true", help="what went wrong is tried again")
     parser.add_argument("--only", default="", help="cases whose victim or place has this in it")
     return parser.parse_args(argv)
