@@ -1,0 +1,67 @@
+"""What a migration will take, asked and told, over two hosts in memory."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from tests.manager.site import MOVE, WEB, Site, ended, make_site
+
+from godwit.core.errors import Refused
+from godwit.core.migration import EventKind
+from godwit.core.phase import Phase
+from godwit.testing.clock import run
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> Site:
+    return make_site(tmp_path)
+
+
+def test_a_dry_run_tells_and_touches_nothing(site: Site) -> None:
+    async def story() -> None:
+        async with site.manager() as manager:
+            await manager.inventory.create(WEB)
+
+            told = await manager.runner.foresee(MOVE)
+
+            assert (told.vm, told.source, told.destination) == ("web-1", "host-a", "host-b")
+            assert told.forecast.total_ms
+            assert told.forecast.passes == 1
+            assert manager.runner.migrations() == []
+            assert site.world.leftovers() == []
+            assert await site.store.next_number("migrations") == 1
+
+    run(story())
+
+
+def test_goals_that_cannot_be_met_are_refused_before_anything_is_touched(site: Site) -> None:
+    async def story() -> None:
+        async with site.manager() as manager:
+            await manager.inventory.create(WEB)
+            for goal in ({"max_blackout_ms": 3}, {"deadline_s": 1.0}):
+                with pytest.raises(Refused, match="web-1 cannot be moved within --"):
+                    await manager.runner.foresee(MOVE.model_copy(update=goal))
+                id = (await manager.runner.start(MOVE.model_copy(update=goal))).id
+                await ended(manager, id)
+                migration = manager.runner.migration(id)
+                assert (migration.phase, migration.error_kind) == (Phase.failed, "refused")
+            assert site.world.leftovers() == []
+
+    run(story())
+
+
+def test_the_forecast_stands_beside_what_happened(site: Site) -> None:
+    async def story() -> None:
+        async with site.manager() as manager:
+            await manager.inventory.create(WEB)
+            id = (await manager.runner.start(MOVE)).id
+            events = await ended(manager, id)
+            report = await manager.runner.report(id)
+
+            assert [each.kind for each in events].count(EventKind.foreseen) == 1
+            assert report.forecast.total_ms
+            assert report.forecast.blackout_ms
+            assert report.blackout_ms
+
+    run(story())
