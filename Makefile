@@ -1,7 +1,7 @@
 # Two at a time, each file in one piece: a lab is shared by the tests of its file, and most of them wait for guests.
 PARALLEL = -n 2 --dist loadfile
 
-.PHONY: help demo test acceptance torture captures check lint format clean
+.PHONY: help demo test acceptance bench-storage torture captures check lint format clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -25,6 +25,10 @@ torture: ## Strike everything at every point of a hand-over: CASES=N draws N by 
 captures: ## Record anew what moves look like on the wire, healthy and under each fault
 	@tools/setup captures
 	@.venv/bin/python -m godwit.lab.recording tests/diagnosis/captures
+
+bench-storage: ## Measure how fast disks go, beside qemu-img convert
+	@tools/setup test
+	@.venv/bin/python -m benchmarks.storage
 
 lint: ## Format, lint, types and imports
 	@tools/setup check

@@ -25,7 +25,7 @@ from godwit.rpc.wire import (
 
 PINNED = {
     "version": 1,
-    "Host": "f254eca64f4dcf7d",
+    "Host": "d0c1350adb235ebe",
     "Peer": "8f298182ecfe9fb1",
 }
 

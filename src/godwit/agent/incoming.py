@@ -217,7 +217,7 @@ class Incoming:
     async def _cont(self) -> None:
         try:
             if self.request.disks:
-                await mirror.stop_serving(self.vm.machine.monitor)
+                await mirror.stop_serving(self.vm.machine.monitor, self.request.disks)
             await self.vm.machine.cont()
         except Unreachable:
             raise

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
@@ -50,14 +49,14 @@ class Mirroring:
     async def serve(self, request: ServeDisks) -> Served:
         """Disks that were placed here can be written over the migration network, by whoever has the key."""
         note = Note(self._place(request.vm).state_dir / SERVED, Served)
-        machine = await self._machine(request.vm, request.disks)
+        machine = await self._machine(request.vm, tuple(map(mirror.writable, request.disks)))
         if (known := note.read()) and await machine.monitor.execute("query-block-exports"):
             return known
         key = disk_key.make_key()
         await disk_key.use_key(machine.monitor, machine.run_dir, key, "server")
         address = self._vms.config.migration_address
-        writable = tuple(disk.model_copy(update={"read_only": False}) for disk in request.disks)
-        served = Served(address=await mirror.serve(machine.monitor, writable, address=address, encrypted=True), key=key)
+        filled = request.disks if self._running(request.vm) else tuple(map(mirror.writable, request.disks))
+        served = Served(address=await mirror.serve(machine.monitor, filled, address=address, encrypted=True), key=key)
         note.write(served)
         return served
 
@@ -71,12 +70,13 @@ class Mirroring:
         machine = await self._machine(request.vm, tuple(move.disk for move in request.moves))
         await self._start_missing(machine, request)
         watch = _Watch(request.moves, known.started_at_ms)
-        while True:
-            copies = await mirror.look(machine.monitor)
-            yield watch.progress(copies)
-            if all(each.is_ready for each in copies):
-                break
-            await asyncio.sleep(LOOK_S)
+        with machine.monitor.listening() as events:
+            while True:
+                copies = await mirror.look(machine.monitor)
+                yield watch.progress(copies)
+                if all(each.is_ready for each in copies):
+                    break
+                await mirror.turned(events, within_s=LOOK_S)
         await mirror.hold_equal(machine.monitor)
         if self._running(request.vm):
             await mirror.flush(machine.monitor)

@@ -39,7 +39,7 @@ from godwit.core.forecast import Measured
 from godwit.core.leftover import Leftovers
 from godwit.core.looked import Pulse, VmLook
 from godwit.core.migration import Event
-from godwit.core.model import Fact, HostFacts, Name, Pinned, Value, VmSpec, VmStatus
+from godwit.core.model import Disk, Fact, HostFacts, Name, Pinned, Value, VmSpec, VmStatus
 from godwit.core.ownership import Cue
 from godwit.core.report import PassReport, TimelineEntry
 from godwit.core.verdict import Statement
@@ -93,8 +93,8 @@ class PrepareIncoming(Order):
     source_address: str
     """The source's end of the relay, on the migration network."""
     multifd: bool
-    disks: bool = False
-    """Its disks are written over the network until it runs."""
+    disks: tuple[Disk, ...] = ()
+    """Those that are written over the network until it runs."""
     tls: bool = False
     """Memory comes encrypted, with a key that the source asks for when it meets this host."""
     compression: str = "none"

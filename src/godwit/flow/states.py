@@ -67,7 +67,7 @@ def _incoming(plan: Plan) -> PrepareIncoming:
         source_peer_address=plan.source_peer_address,
         source_address=plan.source_address,
         multifd=plan.multifd,
-        disks=bool(plan.disks),
+        disks=tuple(disk.to for disk in plan.disks),
         tls=plan.tls,
         compression=plan.compression,
         near=plan.near,

@@ -25,6 +25,7 @@ RECONNECT_S = 10
 FLUSH_S = 3.0
 _JOB = "mirror-"
 _COPY = "to-"
+_FILL = "fill-"
 _TRIES = 8
 
 
@@ -51,11 +52,17 @@ class Copy:
 
 
 async def serve(monitor: Monitor, disks: tuple[Disk, ...], *, address: str, encrypted: bool) -> str:
-    """These disks can be written at this `address:port`, each under its name."""
+    """These disks can be written at this `address:port`, each under its name.
+
+    One that its VM may only read gets a second node, by which it is filled; QEMU must not run the VM meanwhile.
+    """
     port = await _start_server(monitor, address, {"tls-creds": OBJECT} if encrypted else {})
-    for disk in disks:
+    for number, disk in enumerate(disks):
+        name = f"{_FILL}{number}" if disk.read_only else await node_of(monitor, disk)
+        if disk.read_only:
+            await open_disk(monitor, name, writable(disk))
         export = {"type": "nbd", "id": f"export-{disk.name}", "name": disk.name, "writable": True}
-        await monitor.execute("block-export-add", {**export, "node-name": await node_of(monitor, disk)})
+        await monitor.execute("block-export-add", {**export, "node-name": name})
     return f"[{address}]:{port}" if ":" in address else f"{address}:{port}"
 
 
@@ -74,10 +81,18 @@ async def _start_server(monitor: Monitor, address: str, words: dict[str, object]
     raise AssertionError("the last attempt returned or raised")
 
 
-async def stop_serving(monitor: Monitor) -> None:
-    """Nobody can write the disks from outside any more."""
+def writable(disk: Disk) -> Disk:
+    """The same, to be written."""
+    return disk.model_copy(update={"read_only": False})
+
+
+async def stop_serving(monitor: Monitor, disks: tuple[Disk, ...]) -> None:
+    """Nobody can write these disks from outside any more."""
     with contextlib.suppress(Failed):  # there is no server
         await monitor.execute("nbd-server-stop")
+    for number, disk in enumerate(disks):
+        if disk.read_only:
+            await close_node(monitor, f"{_FILL}{number}")
 
 
 async def start(monitor: Monitor, move: DiskMove, *, server: str | None, encrypted: bool, bytes_per_s: int) -> None:
@@ -85,7 +100,7 @@ async def start(monitor: Monitor, move: DiskMove, *, server: str | None, encrypt
     name = copy_node(move)
     await close_node(monitor, name)
     if server is None:
-        await open_disk(monitor, name, move.to)
+        await open_disk(monitor, name, writable(move.to))
     else:
         await monitor.execute("blockdev-add", _remote(name, move.to.name, server, encrypted))
     synchronous = not await _can_change(monitor)
@@ -109,6 +124,8 @@ def _remote(name: str, export: str, server: str, encrypted: bool) -> dict[str, o
         "server": address,
         "export": export,
         "reconnect-delay": RECONNECT_S,
+        "detect-zeroes": "unmap",
+        "discard": "unmap",
         **tls,
     }
 
@@ -131,6 +148,14 @@ async def look(monitor: Monitor) -> tuple[Copy, ...]:
         for each in await monitor.execute("query-jobs")
         if each["id"].startswith(_JOB)
     )
+
+
+async def turned(events: Listening, *, within_s: float) -> None:
+    """Some job has changed its state, or that time is over."""
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(within_s):
+            while (await anext(events)).name != "JOB_STATUS_CHANGE":
+                pass
 
 
 async def hold_equal(monitor: Monitor) -> None:

@@ -1,0 +1,131 @@
+"""Disks that go, struck at each step, and twenty times round: no acknowledged record is lost, nothing is left."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import pytest
+from tests.lab.disks import assert_whole, digest, disk_path, files, go, lab_with_disks
+
+from godwit.core.migration import Migration
+from godwit.core.model import VmState
+from godwit.core.phase import Phase
+from godwit.lab.scenario import Moving, Scenario, kill, wait_until
+
+pytestmark = [pytest.mark.acceptance, pytest.mark.lab, pytest.mark.timeout(1800)]
+
+SLOW = ("--datastore", "local", "--bandwidth", "80mbit")
+STEPS = {
+    "disks": lambda migration: bool(migration.progress and migration.progress.disks),
+    "memory": lambda migration: bool(migration.progress and not migration.progress.disks),
+}
+Strike = Callable[[Scenario, str, str, Moving], None]
+
+
+@pytest.fixture(scope="module")
+def lab() -> Iterator[Scenario]:
+    with lab_with_disks() as scenario:
+        yield scenario
+
+
+def source_agent(lab: Scenario, here: str, there: str, moving: Moving) -> None:
+    lab.kill_daemon(here)
+
+
+def destination_agent(lab: Scenario, here: str, there: str, moving: Moving) -> None:
+    lab.kill_daemon(there)
+
+
+def manager(lab: Scenario, here: str, there: str, moving: Moving) -> None:
+    lab.kill_daemon("manager")
+
+
+def all_daemons(lab: Scenario, here: str, there: str, moving: Moving) -> None:
+    lab.kill_daemon("manager", here, there)
+
+
+def source_keeper(lab: Scenario, here: str, there: str, moving: Moving) -> None:
+    kill(lab.keeper_pid("web", here))
+
+
+def destination_qemu(lab: Scenario, here: str, there: str, moving: Moving) -> None:
+    kill(lab.qemu_pid("web", there))
+
+
+def migration_link(lab: Scenario, here: str, there: str, moving: Moving) -> None:
+    lab.fault(f"migration-link-down:{there}", on=True)
+
+
+def cancelled(lab: Scenario, here: str, there: str, moving: Moving) -> None:
+    lab.demand("migration", "cancel", moving.id)
+
+
+STRIKES = (
+    source_agent,
+    destination_agent,
+    manager,
+    all_daemons,
+    source_keeper,
+    destination_qemu,
+    migration_link,
+    cancelled,
+)
+
+
+@contextmanager
+def running(lab: Scenario) -> Iterator[tuple[str, str]]:
+    """`web` runs, and this is where, and where not."""
+    if lab.client.vm("web").state is not VmState.running:
+        lab.demand("vm", "start", "web")
+    lab.wait_ready("web")
+    here = lab.client.vm("web").host
+    assert here is not None
+    yield here, {"host-a": "host-b", "host-b": "host-a"}[here]
+
+
+@pytest.mark.parametrize("strike", STRIKES)
+@pytest.mark.parametrize("step", STEPS)
+def test_struck_while_disks_and_vm_go(lab: Scenario, step: str, strike: Strike) -> None:
+    with running(lab) as (here, there), lab.traffic("web", kinds=("records",)) as traffic:
+        moving = lab.begin("web", there, *SLOW)
+        wait_until(step, lambda: STEPS[step](lab.client.migration(moving.id)))
+        strike(lab, here, there, moving)
+        lab.wait_answering()
+        if strike is migration_link:
+            wait_until("it has failed", lambda: lab.client.migration(moving.id).is_ended)
+            lab.mend()
+        _, migration = moving.end()
+        (records,) = traffic.stop().clients
+
+    assert_one_whole_vm(lab, migration, here, there)
+    assert (records.survived, records.verified, records.error) == (True, True, None)
+    lab.demand("vm", "stop", "web", "--grace", "0s")
+    assert_whole(lab, records.last_record)
+
+
+def assert_one_whole_vm(lab: Scenario, migration: Migration, here: str, there: str) -> None:
+    """It runs in one place, with its disks and nothing else there, and nothing of it is elsewhere."""
+    assert migration.phase in {Phase.done, Phase.failed, Phase.cancelled}, migration
+    home = there if migration.phase is Phase.done else here
+    vm = lab.client.vm("web")
+    assert (vm.state, vm.host, vm.migration) == (VmState.running, home, None), migration
+    lab.wait_tidy()
+    assert lab.where_it_runs("web") == (home,)
+    assert files(lab) == [f"{home}/{name}" for name in ("data.qcow2", "journal.raw")], migration.error
+
+
+def test_twenty_times_round(lab: Scenario) -> None:
+    """Through both formats and all ways, live and cold; what the guest sees is the same, block by block."""
+    with running(lab):
+        lab.demand("vm", "stop", "web", "--grace", "0s")
+    before = [digest(disk_path(lab, name)) for name in ("journal", "data")]
+    for turn in range(10):
+        lab.demand("vm", "start", "web")
+        go(lab, "--datastore", "default", "--format", "qcow2" if turn % 2 else "raw")
+        go(lab, "host-b" if lab.client.vm("web").host == "host-a" else "host-a", "--datastore", "local")
+        lab.demand("vm", "stop", "web", "--grace", "0s")
+        there = "host-b" if lab.client.vm("web").host == "host-a" else "host-a"
+        go(lab, there, "--cold", "--datastore", "local", "--format", "raw" if turn % 2 else "qcow2")
+        assert [digest(disk_path(lab, name)) for name in ("journal", "data")] == before, turn
+        assert len(files(lab)) == 2
