@@ -99,12 +99,12 @@ def kill_destination_keeper(attempt: Attempt) -> None:
 @pytest.mark.parametrize(
     "strike",
     [
-        kill_source_agent,
-        kill_destination_agent,
-        kill_manager,
+        pytest.param(kill_source_agent, marks=pytest.mark.acceptance),  # tests/torture kills each alone, too
+        pytest.param(kill_destination_agent, marks=pytest.mark.acceptance),
+        pytest.param(kill_manager, marks=pytest.mark.acceptance),
         kill_everything,
-        kill_source_keeper,
-        kill_destination_keeper,
+        pytest.param(kill_source_keeper, marks=pytest.mark.acceptance),
+        pytest.param(kill_destination_keeper, marks=pytest.mark.acceptance),
     ],
 )
 def test_a_process_is_killed(attempt: Attempt, strike: Callable[[Attempt], None]) -> None:

@@ -30,7 +30,8 @@ REACH_S = 20.0
 CUT_S = 6.0
 """Longer than a hand-over's watchdog."""
 ALIVE_S = 20.0
-BLACKOUT_MS = 2000
+BLACKOUT_MS = 60_000
+"""More than a machine with much else to do may want."""
 
 
 @dataclass(frozen=True)
@@ -257,7 +258,8 @@ def _ask(rig: Rig) -> None:
 def _ended(rig: Rig, before: int) -> Migration | None:
     """The newest migration, if there is one more than before; none: it did not end in time, or was never stored."""
     try:
-        wait_until("the manager answers", lambda: len(rig.lab.client.migrations()) > before)
+        wait_until("the manager listens", rig.lab.is_listened_to)
+        wait_until("the migration is stored", lambda: len(rig.lab.client.migrations()) > before)
         return rig.wait_ended(rig.lab.client.migrations()[-1].id)
     except TimedOut:
         return None

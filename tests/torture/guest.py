@@ -6,7 +6,11 @@ Each record is one sector, written with fsync before its number is told over one
 from __future__ import annotations
 
 import hashlib
+import os
+import signal
+import subprocess
 import threading
+from contextlib import suppress
 from pathlib import Path
 
 from godwit.lab.scenario import Scenario
@@ -46,10 +50,16 @@ class Writer:
         return self.told.wait(within_s)
 
     def close(self) -> None:
-        self._process.kill()
+        end(self._process)
         self._reader.join()
         with self._process:
             pass
+
+
+def end(process: subprocess.Popen[bytes]) -> None:
+    """It and what it started in its session are killed: a program within namespaces is a child of the one we know."""
+    with suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
 
 
 def start_beacon(node: tuple[str, ...], address: str, key: Path, *, to: str) -> None:
@@ -57,7 +67,7 @@ def start_beacon(node: tuple[str, ...], address: str, key: Path, *, to: str) -> 
     with piped([*node, *ssh_argv(address, SSH_PORT, key)[:-1], BEACON.format(to=to)]) as process:
         assert process.stdout is not None
         told = process.stdout.read(100)
-        process.kill()
+        end(process)
     assert b"started" in told, "the beacon does not start"
 
 

@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from tests.torture.guest import end
+
 from godwit.lab.scenario import Scenario
 from godwit.lab.traffic_process import piped
 
@@ -48,7 +50,7 @@ class Beacon:
             self.beats.append(Beat(float(at_ms), port.decode(), int(number)))
 
     def close(self) -> None:
-        self._process.kill()
+        end(self._process)
         self._reader.join()
         with self._process:
             pass

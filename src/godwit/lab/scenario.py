@@ -186,12 +186,12 @@ class Scenario:
             kill(victim)
         for node, victim in victims.items():
             wait_until(f"{node} has a new daemon", partial(self._has_another, node, victim))
-        wait_until("the manager listens", self._is_listened_to)
+        wait_until("the manager listens", self.is_listened_to)
 
     def _has_another(self, node: str, victim: int | None) -> bool:
         return self.daemon_pid(node) not in (None, victim)
 
-    def _is_listened_to(self) -> bool:
+    def is_listened_to(self) -> bool:
         """Somebody accepts connections; asked with a socket of ours, because the HTTP library leaves one open."""
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as line:
             return line.connect_ex(str(self.lab.manager_socket)) == 0
