@@ -231,12 +231,20 @@ def test_large_frames_that_do_not_pass(net: Network) -> None:
 @pytest.mark.parametrize("by_vm", [True, False])
 def test_a_connection_that_is_reset(net: Network, by_vm: bool) -> None:
     moved(net)
-    net.show(15.1, net.talk.reset(by_vm=by_vm), net.b, net.client)
+    net.show(15.1, net.talk.ask(), net.client, net.b)
+    net.show(15.5, net.talk.reset(by_vm=by_vm), net.b, net.client)
 
     [finding] = net.diagnose().findings
 
     assert finding.code == "connection-reset"
     assert ("the VM's side did" in finding.what) is by_vm
+
+
+def test_a_client_that_ends_its_connection_roughly_is_no_victim(net: Network) -> None:
+    moved(net)
+    net.show(15.1, net.talk.reset(by_vm=False), net.client, net.b)
+
+    assert codes(net.diagnose()) == []
 
 
 def test_a_vm_that_stood_still_for_long(net: Network) -> None:

@@ -45,6 +45,8 @@ class Reset(NamedTuple):
     at_ms: float
     number: int
     is_from_vm: bool
+    waited_ms: float = 0.0
+    """How long its sender had been waiting for an answer."""
 
 
 class Repeated(NamedTuple):
@@ -65,6 +67,8 @@ class Way:
     """The sequence number after the last byte that was seen."""
     acknowledged: int | None = None
     last_ms: float = 0.0
+    acked_ms: float = 0.0
+    """When it last acknowledged more than before."""
     data_ms: float = 0.0
     """When it last sent data."""
     new_ms: float = 0.0
@@ -141,7 +145,8 @@ class Connection:
         self.last_ms = own.last_ms = seen.at_ms
         if segment.flags & RST:
             if not self.is_closed:
-                self.resets.append(Reset(seen.at_ms, seen.number, is_from_vm))
+                waited_ms = seen.at_ms - own.asked_ms if own.asked_ms else 0.0
+                self.resets.append(Reset(seen.at_ms, seen.number, is_from_vm, waited_ms))
             return
         is_new = _advance(own, other, seen, segment)
         if is_new and (segment.payload_bytes or not own.is_speaking):
@@ -170,6 +175,7 @@ def _advance(own: Way, other: Way, seen: Sight, segment: Segment) -> bool:
             own.asked_ms = own.asked_ms or seen.at_ms
     if segment.flags & ACK and (own.acknowledged is None or _is_after(segment.acknowledged, own.acknowledged)):
         own.acknowledged = segment.acknowledged
+        own.acked_ms = seen.at_ms
         if other.repeated:
             other.repeated = {e: r for e, r in other.repeated.items() if _is_after(e, segment.acknowledged)}
         is_new = True

@@ -261,6 +261,5 @@ def _passages(sights: Iterable[Sight], coverage: list[Coverage]) -> Iterator[Pas
 def _cover(coverage: Coverage, seen: Sight) -> None:
     coverage.first_ms = coverage.first_ms or seen.at_ms
     coverage.last_ms = max(coverage.last_ms, seen.at_ms)
-    heard = coverage.others_ms
-    if seen.is_to_many and seen.is_outgoing is not True and len(heard) < HEARD_MAX:
-        heard.append((seen.at_ms, seen.sender))
+    if seen.is_to_many and len(coverage.heard) < HEARD_MAX:
+        coverage.heard.append((seen.at_ms, seen.sender, seen.is_outgoing is False))

@@ -16,6 +16,7 @@ ANNOUNCED_APART_MS = 11_000.0
 """Announcements that lie closer together belong to one move; godwit repeats them every 10 s until they are seen."""
 SAME_MOVE_MS = 3000.0
 BEFORE_MS, AFTER_MS = 1000.0, 12_000.0
+FLOODED = 0.2
 SILENT_MS, UNANSWERED = 1000.0, 3
 
 
@@ -126,14 +127,18 @@ def _is_behind(story: Story, counted: Counter[int], one: int, other: int) -> boo
     """The first place sees what the second one sees, and more; or as much, but it is farther from the VM.
 
     Farther: what the VM sends comes there later, what is sent to it earlier, than that the clocks could explain both.
+    What always comes there first was flooded from there to the other one.
     """
+    sent = _share_first_at(other, one, story.sent)
     if counted[one] > 1.05 * counted[other]:
-        return True
-    shares = []
-    for passages in (story.sent, story.received):
-        both = [each for each in passages if one in each.places and other in each.places]
-        shares.append(sum(each.first.place == other for each in both) / len(both) if both else 0.5)
-    return counted[one] > 0.95 * counted[other] and shares[0] > shares[1] + 0.5
+        return sent > FLOODED
+    return counted[one] > 0.95 * counted[other] and sent > _share_first_at(other, one, story.received) + 0.5
+
+
+def _share_first_at(place: int, other: int, passages: Sequence[Passage]) -> float:
+    """Of what both places saw."""
+    both = [each for each in passages if place in each.places and other in each.places and not each.first.is_to_many]
+    return sum(each.first.place == place for each in both) / len(both) if both else 0.5
 
 
 def _cut(seen: Sequence[tuple[Passage, int | None]]) -> list[Run]:

@@ -59,11 +59,14 @@ def not_seen_beyond(story: Story, move: Move) -> Found | None:
     passed = [p for p in after if set(p.places) & set(missed)]
     here, there = _places(story, sent_at.places), _places(story, missed)
     shown = (*move.announcements[:3], *passed[:1])
-    if passed:
-        what = f"the announcement was seen at {here} but not at {there}, where the VM's other frames do arrive"
+    if passed or _is_answered(story, sent_at.at_ms):
+        what = f"the announcement was seen at {here} but not at {there}, though what else the VM sends does get through"
         return Found("announcement-filtered", sent_at.at_ms, f"{what}: something between swallows it", shown)
-    hears = any(story.coverage[p].heard_others(story.mac, move.at_ms - GRACE_MS, until) for p in sent_at.places)
-    others = any(story.coverage[p].heard_others(story.mac, move.at_ms - GRACE_MS, until) for p in missed)
+    since = move.at_ms - GRACE_MS
+    origins = _origins(story, sent_at)
+    hears = any(story.coverage[p].heard_others(story.mac, since, until, leaving=True) for p in origins)
+    others = any(story.coverage[p].heard_others(story.mac, since, until) for p in missed)
+    here = _places(story, origins)
     if others and not hears:
         what = (
             f"{here} and {there} do not hear each other: the VM's frames do not get from one to the other, nor does a"
@@ -149,7 +152,9 @@ def old_port_sends(story: Story, move: Move) -> Found | None:
 
 def long_silence(story: Story, move: Move) -> Found | None:
     """It was announced as soon as it came back, but it had stood still for long."""
-    if move.silence_ms < LONG_MS or not move.announcements:
+    began_ms = move.at_ms - move.silence_ms
+    spoke = [p for p in story.sent if began_ms - 2 * LONG_MS < p.at_ms <= began_ms and not p.first.is_to_many]
+    if move.silence_ms < LONG_MS or not move.announcements or len(spoke) < ENOUGH:
         return None
     what = f"the VM said nothing for {move.silence_ms:.0f} ms while {len(move.unanswered)} frames waited for an answer"
     return Found("long-silence", move.at_ms - move.silence_ms, what, tuple(move.unanswered[:3]))
@@ -165,6 +170,20 @@ RULES: tuple[Callable[[Story, Move], Found | None], ...] = (
     old_port_sends,
     long_silence,
 )
+
+
+def _origins(story: Story, passage: Passage) -> list[int]:
+    """Of each capture, the place where the frame came from: the first by which it came in, or all that saw it."""
+    files: dict[int, int] = {}
+    for place in passage.entered:
+        files.setdefault(story.places[place].file, place)
+    plain = [each for each in passage.places if story.places[each].file not in files and each not in passage.left]
+    return [*plain, *files.values()]
+
+
+def _is_answered(story: Story, since_ms: float) -> bool:
+    """Long after that time the VM acknowledges ever more: its peers hear it, or they would have stopped."""
+    return any(each.from_vm.acked_ms > since_ms + GRACE_MS for each in story.flows.connections.values())
 
 
 def _answered_in_another(story: Story, move: Move, place: int) -> Found | None:
@@ -271,6 +290,8 @@ def vm_silent(story: Story) -> Found | None:
     frames = asked(story, last.at_ms, float("inf"))
     if len(frames) < ENOUGH or frames[-1].at_ms - last.at_ms < LONG_MS:
         return None
+    if any(each.to_vm.acked_ms > last.at_ms + LONG_MS for each in story.flows.connections.values()):
+        return None  # its peers acknowledge what it says: it speaks where no capture was made
     lasted_ms = frames[-1].at_ms - last.at_ms
     what = f"the VM's last frame is followed by {len(frames)} that want an answer, over {lasted_ms:.0f} ms, to the end"
     return Found("vm-silent", last.at_ms, what, (last, *frames[:3]))

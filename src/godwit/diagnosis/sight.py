@@ -94,13 +94,16 @@ def sight_of(packet: Packet, place: int = 0) -> Sight | None:
         vlans = (*vlans, (data[start] << 8 | data[start + 1]) & 0x0FFF)
         ethertype = data[start + 2] << 8 | data[start + 3]
         start += 4
+    is_to_many = framed.is_to_many
+    if not framed.receiver and framed.is_outgoing:  # `-i any` does not tell of what it sends
+        is_to_many = _is_for_many(ethertype, data[start:])
     seen = Sight(
         packet.number,
         packet.at_ms,
         place,
         framed.sender,
         framed.receiver,
-        framed.is_to_many,
+        is_to_many,
         framed.is_outgoing,
         tuple(each for each in vlans if each),  # 0 is a priority without a VLAN
         Kind.other,
@@ -146,6 +149,17 @@ def _any(packet: Packet) -> _Frame | None:
             return None
     is_outgoing = way == _OUTGOING if way <= _OUTGOING else None
     return _Frame(sender, b"", way in (1, 2), is_outgoing, ethertype, start, packet.interface)
+
+
+def _is_for_many(ethertype: int, rest: bytes) -> bool:
+    """As far as what the frame carries tells."""
+    if ethertype == _RARP:
+        return True
+    if ethertype == _ARP:
+        return len(rest) >= 28 and (rest[7] == 1 or rest[14:18] == rest[24:28])
+    if ethertype == _IPV4:
+        return len(rest) >= 20 and rest[16] >= 224
+    return ethertype == _IPV6 and len(rest) >= 40 and rest[24] == 0xFF
 
 
 def _told(seen: Sight, data: bytes, ethertype: int, start: int) -> Sight:

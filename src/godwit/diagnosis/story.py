@@ -51,12 +51,18 @@ class Coverage:
 
     first_ms: float = 0.0
     last_ms: float = 0.0
-    others_ms: list[tuple[float, bytes]] = field(default_factory=list)
-    """When frames to many came in there, and who sent them: the first of them, if there are very many."""
+    heard: list[tuple[float, bytes, bool]] = field(default_factory=list)
+    """When frames to many passed there, who sent them, and whether they came in: the first, if there are very many."""
 
-    def heard_others(self, mac: bytes, start_ms: float, end_ms: float) -> bool:
-        """Frames to many from other machines than that one came in between those times."""
-        return any(start_ms <= at_ms <= end_ms and sender != mac for at_ms, sender in self.others_ms)
+    def heard_others(self, mac: bytes, start_ms: float, end_ms: float, *, leaving: bool = False) -> bool:
+        """Frames to many from other machines than that one passed between those times.
+
+        `leaving`: only those that whoever is behind that place heard as well.
+        """
+        return any(
+            start_ms <= at_ms <= end_ms and sender != mac and not (leaving and came_in)
+            for at_ms, sender, came_in in self.heard
+        )
 
     def spans(self, start_ms: float, end_ms: float) -> bool:
         """It was recorded all that time."""

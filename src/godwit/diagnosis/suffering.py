@@ -9,6 +9,7 @@ from godwit.diagnosis.rules import Found
 from godwit.diagnosis.story import Passage, Story
 
 STALLED_MS = 1000.0
+GAVE_UP_MS = 200.0
 AROUND_MS = (5000.0, 60_000.0)
 """Before and after a move: what happens then is put down to it."""
 HEARTBEATS = {
@@ -31,7 +32,9 @@ def sufferings(story: Story, heartbeat_ms: float | None) -> Iterator[Found]:
 
 
 def _resets(story: Story, connections: list[Connection]) -> Iterator[Found]:
-    hit = [(c, reset) for c in connections for reset in c.resets if _is_near(story, reset.at_ms)]
+    """A peer that resets without having waited just ends the connection, in the way that many programs do."""
+    near = [(c, reset) for c in connections for reset in c.resets if _is_near(story, reset.at_ms)]
+    hit = [(c, reset) for c, reset in near if reset.is_from_vm or reset.waited_ms > GAVE_UP_MS]
     if not hit:
         return
     by_vm = sum(reset.is_from_vm for _, reset in hit)

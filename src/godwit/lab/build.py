@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Collection
 from pathlib import Path
 
-from godwit.lab import faults, faults_cables, nodes, shell, topology
+from godwit.lab import faults, faults_cables, nodes, open_vswitch, shell, topology
 from godwit.lab.faults import Fault
 from godwit.lab.nodes import Held
+from godwit.lab.settings import SwitchKind
 from godwit.lab.shaping import shaping
 from godwit.lab.topology import Node, Topology
 
@@ -27,7 +29,21 @@ def build(plan: Topology, keep: Collection[Path]) -> dict[str, Held]:
         limits = shaping(plan, node)
         if limits:
             _feed([*prefix, "tc", "-batch", "-"], limits)
+    if plan.settings.switch is SwitchKind.ovs:
+        _start_open_vswitch(plan, held)
     return held
+
+
+def _start_open_vswitch(plan: Topology, held: dict[str, Held]) -> None:
+    """It forwards between the LAN's ports, and nobody on the LAN leaves a checksum to somebody else."""
+    lan, program = topology.LAN, [sys.executable, "-m", "godwit.lab.offload"]
+    switch = held[lan.switch].prefix
+    ports = [node.name for node in plan.plugged_into(lan)]
+    _feed([*switch, *program, *ports], "")
+    for node in ports:
+        _feed([*held[node].prefix, *program, lan.interface], "")
+    for words in open_vswitch.start(plan):
+        _feed([*switch, *words], "")
 
 
 def break_down(
@@ -37,12 +53,23 @@ def break_down(
     pulled, dropping = held[topology.MIGRATION.switch].prefix, held[topology.CONTROL.switch].prefix
     _feed([*pulled, "ip", "-batch", "-"], faults.cables(plan, active))
     _feed([*dropping, "nft", "-f", "-"], faults.drops(plan, active))
-    lan = held[topology.LAN.switch].prefix
+    _switch_badly(plan, held[topology.LAN.switch].prefix, active)
+    for host in plan.hosts:
+        _recable(plan, held, host, (active, was))
+
+
+def _switch_badly(plan: Topology, lan: list[str], active: Collection[Fault]) -> None:
+    """The LAN switch plays exactly these faults."""
+    if plan.settings.switch is SwitchKind.ovs:
+        for fault in active:
+            open_vswitch.demand_playable(fault)
+        _feed([*lan, *open_vswitch.vlans(plan, active)], "")
+        replace = open_vswitch.own("ovs-ofctl", "replace-flows", topology.SWITCH_BRIDGE, "-")
+        _feed([*lan, *replace], open_vswitch.flows(plan, active))
+        return
     _feed([*lan, "bridge", "-batch", "-"], faults.learning(plan, active))
     _feed([*lan, "ip", "-batch", "-"], faults.ageing(active))
     _feed([*lan, "nft", "-f", "-"], faults.losses(plan, active))
-    for host in plan.hosts:
-        _recable(plan, held, host, (active, was))
 
 
 def _recable(

@@ -18,7 +18,7 @@ from godwit.core.errors import GodwitError, Invalid
 from godwit.lab import control, faults, status
 from godwit.lab.control import Order, Verb
 from godwit.lab.places import find_lab
-from godwit.lab.settings import LinkQueue, Settings, parse_qemu
+from godwit.lab.settings import LinkQueue, Settings, SwitchKind, parse_qemu
 
 app = typer.Typer(
     help="A data centre on this machine: hosts, switches, a client and a manager in namespaces.", no_args_is_help=True
@@ -39,6 +39,7 @@ def up(
         str, typer.Option(help="Of a migration link, each direction: 1gbit, 100mbit, unlimited.")
     ] = "1gbit",
     link_queue: Annotated[LinkQueue, typer.Option(help="How a migration link orders what waits.")] = LinkQueue.priority,
+    switch: Annotated[SwitchKind, typer.Option(help="What the LAN switch is.")] = SwitchKind.bridge,
     migration_mtu: Annotated[int, typer.Option(help="Of the migration network: 1500 is what most have.")] = 1600,
     *,
     qemu: Annotated[list[str] | None, typer.Option(metavar="HOST=DIR", help="An unpacked QEMU for that host.")] = None,
@@ -55,6 +56,7 @@ def up(
                 hosts=hosts,
                 rate=rate,
                 link_queue=link_queue,
+                switch=switch,
                 migration_mtu=migration_mtu,
                 qemu=parse_qemu(qemu or []),
                 images=images,

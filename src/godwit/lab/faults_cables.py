@@ -11,8 +11,8 @@ from godwit.lab.topology import LAN, MIGRATION, SWITCH_BRIDGE, Node, Topology
 SECOND = "lan1"
 """The host's end of its second cable."""
 SLOW_BITS_PER_S = 20_000_000
-_ONE_OF_TWO = "u32 match ip dport 0x0001 0x0001"
-"""Packets to odd ports: each connection keeps to one cable."""
+_ONE_OF_TWO = "u32 match ip dport 0x0002 0x0002"
+"""Packets to every other port (Linux gives clients even ones): each connection keeps to one cable."""
 _FOR_ONE = "u32 match u8 0x00 0x01 at -14"
 """Frames that are not broadcast or multicast."""
 

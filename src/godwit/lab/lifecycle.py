@@ -10,15 +10,15 @@ from collections.abc import Callable
 from pathlib import Path
 
 from godwit.core.errors import Failed, Refused, TimedOut, Unreachable
-from godwit.lab import control, processes, shell
+from godwit.lab import control, open_vswitch, processes, shell
 from godwit.lab.answering import last_line, wait_answering
 from godwit.lab.configs import Outfit, equip, memory_share_mib
 from godwit.lab.control import Order, Verb
 from godwit.lab.image import default_cache, ensure_image
 from godwit.lab.places import Lab, Record
-from godwit.lab.privilege import demand_namespaces, demand_tun, unshare_words
+from godwit.lab.privilege import demand_namespaces, demand_programs, demand_tun, unshare_words
 from godwit.lab.processes import Identity
-from godwit.lab.settings import Settings
+from godwit.lab.settings import Settings, SwitchKind
 from godwit.lab.topology import Topology
 
 Progress = Callable[[str], None]
@@ -38,6 +38,8 @@ def up(lab: Lab, settings: Settings, progress: Progress) -> bool:
     if settings.daemons:
         demand_tun()
     demand_namespaces()
+    if settings.switch is SwitchKind.ovs:
+        demand_programs(open_vswitch.PROGRAMS, open_vswitch.PACKAGE)
     images = _images(settings, progress)
     with lab.locked():
         running = lab.running()

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import shutil
+from collections.abc import Sequence
 
 from godwit.core.errors import Failed, Refused
 from godwit.lab import shell
@@ -36,6 +38,14 @@ def demand_tun() -> None:
         raise Refused(f"{_TUN} may not be opened: allow it with sudo chmod 666 {_TUN}", "no-tun") from error
     except OSError as error:
         raise Refused(f"{_TUN} cannot be opened: load the driver with sudo modprobe tun", "no-tun") from error
+
+
+def demand_programs(programs: Sequence[str], package: str) -> None:
+    """They are installed; `Refused` with the package that has them otherwise."""
+    path = os.environ.get("PATH", "") + ":/usr/sbin:/sbin"
+    for each in programs:
+        if shutil.which(each, path=path) is None:
+            raise Refused(f"{each} is not installed: sudo apt-get install {package}", "absent")
 
 
 def _advice(reason: str) -> str:

@@ -7,6 +7,7 @@ behind the headers, and in `cases.json` what a diagnosis must say of them.
 from __future__ import annotations
 
 import json
+import shlex
 import sys
 import tempfile
 import time
@@ -18,8 +19,10 @@ from pathlib import Path
 from godwit.lab.scenario import Running, Scenario
 
 SNAPLEN = 96
-BEFORE_S, AFTER_S = 2.0, 8.0
+BEFORE_S, AFTER_S = 1.5, 7.0
 PLACES = (("client", "lan0"), ("host-a", "lan0"), ("host-b", "lan0"), ("lan-switch", "any"))
+PLACES_OF = (("client", "host-a", "host-b"), ("lan-switch",), ("host-a", "host-b"))
+"""What a person may have at hand."""
 EXPECTED = {
     "announcements-blocked": "announcement-filtered",
     "vlan-mismatch": "segment-split",
@@ -31,6 +34,9 @@ EXPECTED = {
 """By fault of the lab: the finding."""
 AT_SOURCE = frozenset({"stale-mac"})
 
+UNTIL_TOLD = "{command} >{file} & cat; kill $!; wait"
+"""Until its input ends: signals do not get into the lab's own process tree."""
+
 TALK = """
 import random, selectors, socket, sys, time
 address, every_s, size, many = sys.argv[1], float(sys.argv[2]), int(sys.argv[3]), int(sys.argv[4])
@@ -39,6 +45,7 @@ for line in lines:
     line.setblocking(False)
 print("talking", flush=True)
 wait = selectors.DefaultSelector()
+wait.register(sys.stdin, selectors.EVENT_READ)
 for number, line in enumerate(lines):
     wait.register(line, selectors.EVENT_READ, number)
 due, probe = [0.0] * many, 0.0
@@ -55,6 +62,8 @@ while True:
         probe = now + 0.5
         socket.socket(socket.AF_INET, socket.SOCK_DGRAM).sendto(b"x", ("10.90.0.%d" % random.randint(20, 90), 9))
     for key, _ in wait.select(0.02):
+        if key.fileobj is sys.stdin:
+            sys.exit()
         try:
             key.fileobj.recv(65536)
         except OSError:
@@ -71,6 +80,7 @@ class Case:
     every_s: float = 0.2
     size: int = 30
     many: int = 2
+    places: tuple[str, ...] = ("client", "host-a", "host-b")
 
     @property
     def finding(self) -> str | None:
@@ -80,14 +90,14 @@ class Case:
 
 def cases() -> Iterator[Case]:
     """Four of each fault and twenty healthy ones, of different traffic."""
-    manners = ((0.2, 30, 2), (0.1, 30, 2), (0.3, 400, 4), (0.2, 1200, 3))
+    manners = ((0.2, 30, 2), (0.15, 30, 2), (0.4, 400, 4), (0.3, 1200, 3))
     for fault in EXPECTED:
         for number, (every_s, size, many) in enumerate(manners):
-            yield Case(f"{fault}-{number + 1}", fault, every_s, size if fault != "mtu-mismatch" else 1440, many)
-    yield Case("slow-link-1", "slow-link")
+            size = size if fault != "mtu-mismatch" else 1440
+            yield Case(f"{fault}-{number + 1}", fault, every_s, size, many, PLACES_OF[number % 3])
     for number in range(20):
         every_s, size, many = manners[number % 4]
-        yield Case(f"healthy-{number + 1}", "", every_s * (1 + number // 4 / 4), size, many)
+        yield Case(f"healthy-{number + 1}", "", every_s * (1 + number // 4 / 4), size, many, PLACES_OF[number % 3])
 
 
 def record(lab: Scenario, case: Case, out: Path) -> dict[str, object]:
@@ -97,8 +107,8 @@ def record(lab: Scenario, case: Case, out: Path) -> dict[str, object]:
     address = str(lab.client.vm("web").nics[0].ip.ip)  # type: ignore[union-attr]
     place = source if case.fault in AT_SOURCE else destination
     with ExitStack() as stack:
-        files = stack.enter_context(_captured(lab, address, out, case.name))
         stack.enter_context(_talking(lab, address, case))
+        files = stack.enter_context(_captured(lab, address, out, case))
         if case.fault:
             lab.fault(f"{case.fault}:{place}", on=True)
         time.sleep(BEFORE_S)
@@ -109,20 +119,21 @@ def record(lab: Scenario, case: Case, out: Path) -> dict[str, object]:
 
 
 @contextmanager
-def _captured(lab: Scenario, address: str, out: Path, name: str) -> Iterator[list[str]]:
+def _captured(lab: Scenario, address: str, out: Path, case: Case) -> Iterator[list[str]]:
     which = f"arp or rarp or (ip host {address} and (tcp or udp))"
     files, running = [], []
     for node, interface in PLACES:
-        file = f"{name}.{node}.pcap"
+        if node not in case.places:
+            continue
+        file = f"{case.name}.{node}.pcap"
         files.append(file)
         words = ["tcpdump", "-U", "-i", interface, "-s", str(SNAPLEN), "-w", "-", which]
-        script = f"exec {' '.join(map(_quoted, words))} >{_quoted(str(out / file))}"
+        script = UNTIL_TOLD.format(command=shlex.join(words), file=shlex.quote(str(out / file)))
         running.append(Running([*lab.look().node(node).enter, "sh", "-c", script]))
     time.sleep(0.5)
     yield files
     for each in running:
-        each.interrupt()
-        each.end()
+        each.end()  # closes its input
 
 
 @contextmanager
@@ -132,11 +143,7 @@ def _talking(lab: Scenario, address: str, case: Case) -> Iterator[None]:
     assert talking.process.stdout is not None
     talking.process.stdout.readline()
     yield
-    talking.close()
-
-
-def _quoted(word: str) -> str:
-    return "'" + word.replace("'", "'\\''") + "'"
+    talking.end()
 
 
 def _settled(lab: Scenario) -> None:

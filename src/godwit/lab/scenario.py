@@ -335,6 +335,7 @@ def wait_until(what: str, condition: Callable[[], bool]) -> None:
 
 def _up_words(settings: Settings) -> list[str]:
     words = ["--hosts", str(settings.hosts), "--rate", settings.rate, "--link-queue", settings.link_queue]
+    words += ["--switch", settings.switch]
     words += ["--migration-mtu", str(settings.migration_mtu)]
     for host, tree in settings.qemu.items():
         words += ["--qemu", f"{host}={tree}"]

@@ -29,12 +29,22 @@ class LinkQueue(StrEnum):
     """One queue for everything, as most networks have it."""
 
 
+class SwitchKind(StrEnum):
+    """What the LAN switch is."""
+
+    bridge = "bridge"
+    """A Linux bridge."""
+    ovs = "ovs"
+    """Open vSwitch in user space, with access ports in a VLAN."""
+
+
 class Settings(Value):
     """The options of `godwit lab up`: two labs with equal settings are interchangeable."""
 
     hosts: int = Field(default=2, ge=2, le=len(HOST_LETTERS))
     rate: Rate = "1gbit"
     link_queue: LinkQueue = LinkQueue.priority
+    switch: SwitchKind = SwitchKind.bridge
     migration_mtu: int = Field(default=1600, ge=1500, le=9000)
     """Of the migration network: 1600 takes a tunnelled frame whole, 1500 (as most networks have it) cuts it in two."""
     qemu: dict[str, Path] = {}

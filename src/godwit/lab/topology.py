@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from functools import cached_property
 
-from godwit.lab.settings import Settings
+from godwit.lab.settings import Settings, SwitchKind
 
 LAN_POOL = "10.90.0.100-10.90.0.199/24"
 HOST_BRIDGE = "br-lan"
@@ -136,7 +136,10 @@ def interfaces(topology: Topology, node: Node) -> str:
 
 def _switch(topology: Topology, node: Node) -> list[str]:
     net = next(net for net in NETS if net.switch == node.name)
-    ports = (line for each in topology.plugged_into(net) for line in _port(each.name, SWITCH_BRIDGE))
+    plugged = topology.plugged_into(net)
+    if net is LAN and topology.settings.switch is SwitchKind.ovs:  # it makes its bridge itself
+        return [f"link set dev {each.name} addrgenmode none\nlink set dev {each.name} up" for each in plugged]
+    ports = (line for each in plugged for line in _port(each.name, SWITCH_BRIDGE))
     return [*_bridge(SWITCH_BRIDGE, topology.mtu(net)), *ports]
 
 
