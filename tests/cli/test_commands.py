@@ -352,7 +352,9 @@ def test_a_report_as_a_page(godwit: Godwit, tmp_path: Path) -> None:
 
 @pytest.mark.usefixtures("web")
 def test_a_check_says_what_it_found_and_its_status_says_whether(godwit: Godwit) -> None:
-    assert godwit("check", "web-1", "host-b") == "web-1 can be moved from host-a to host-b: nothing stands in the way\n"
+    forecast, verdict = godwit("check", "web-1", "host-b").splitlines()
+    assert forecast.startswith("forecast: ")
+    assert verdict == "web-1 can be moved from host-a to host-b: nothing stands in the way"
     assert godwit("vm", "set", "web-1", "--rule", "never-migrate") == "web-1 has never-migrate\n"
     said = godwit("check", "web-1", "host-b", status=2)
     assert "blocker  never-migrate: the owner of web-1 does not let it move" in said

@@ -7,6 +7,7 @@ import pytest
 from godwit.core.case import Case
 from godwit.core.errors import Refused
 from godwit.core.finding import Finding, Severity, blocker, note, refuse, standing, warning
+from godwit.core.forecast import Measured
 from godwit.core.looked import Claim, FileLook, Heard, Looked, NodeLook, SegmentLook, VmLook
 from godwit.core.migration import MigrationRequest
 from godwit.core.model import DatastoreFacts, Disk, Firmware, HostFacts, UefiFacts, VmState, VmStatus
@@ -172,6 +173,10 @@ def node(**words: bool) -> Case:
     return looked(vm=VmLook(nodes=(NodeLook(path=DISK.path, **modes),)))
 
 
+def measured(link_bytes_per_s: int) -> Case:
+    return Case(a_move(), source(), destination(), measured=Measured(link_bytes_per_s=link_bytes_per_s))
+
+
 def hosts(here: dict[str, object], there: dict[str, object]) -> Case:
     return Case(a_move(), source(**here), destination(**there))
 
@@ -209,6 +214,7 @@ NEWER: dict[str, object] = {"qemu": QEMU.model_copy(update={"version": "10.0.2"}
         (files(file(ROOT, 5), file(ROOT, 5, inode=8)), "file-differs", "inode 7"),
         (files(file(ROOT, 5), file(ROOT, 6)), "file-differs", "6"),
         (files(file(KERNEL, 5), file(KERNEL, 6)), "image-differs", "6 bytes there"),
+        (measured(20_000_000), "link-slow", "160 Mbit/s"),
         (looked(vm=VmLook(blocked=("vfio: no",))), "device-stays", "vfio: no"),
         (node(flushes=False), "cache-unsafe", DISK.path),
         (node(direct=False), "cache-buffered", DISK.path),
@@ -237,6 +243,8 @@ def test_each_thing_is_found_alone(case: Case, code: str, evidence: str) -> None
         files(file(ROOT, 5), file(ROOT, 5)),
         files(file(KERNEL, 5, inode=7), file(KERNEL, 5, inode=8)),
         files(file(ROOT, 5), ()),
+        measured(0),
+        measured(117_000_000),
         node(),
         node(writable=False, direct=False, flushes=False),
         looked(vm=VmLook(swapped_mib=1)),

@@ -14,6 +14,7 @@ from godwit.core.errors import Failed, NotFound, Refused
 from godwit.core.model import VmState
 from godwit.core.resources import DiskRequest, VmChange
 from godwit.manager.manager import Manager
+from godwit.manager.past import past_of
 from godwit.testing.clock import run
 
 from .site import WEB, Site, make_site
@@ -52,6 +53,9 @@ def test_a_vm_like_it_moves_and_is_gone(site: Site) -> None:
             assert manager.inventory.view("web-1") == before
             told = [(each.vm, each.source, each.destination) for each in manager.runner.migrations()]
             assert told == [("rehearsal-1", "host-a", "host-b"), ("rehearsal-2", "host-b", "host-a")]
+            records = await site.store.migrations()
+            assert [each.migration.rehearsal for each in records] == [True, True]
+            assert past_of(records[0].migration, records) == (), "forecasts of others learn nothing from them"
 
     run(story())
 

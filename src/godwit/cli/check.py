@@ -33,6 +33,8 @@ def check(
         print_json(checked)
     else:
         print_findings(checked.findings)
+        if checked.forecast.total_ms is not None:
+            print(f"forecast: {checked.forecast.sentence}")
         print(checked.verdict)
     if not checked.movable:
         raise typer.Exit(NOT_MOVABLE)

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 from godwit.core.finding import Finding
+from godwit.core.forecast import NOTHING, Measured
 from godwit.core.looked import Looked
 from godwit.core.model import HostFacts
 from godwit.core.plan import Move
@@ -23,6 +24,7 @@ class Case:
     source: HostFacts
     destination: HostFacts
     looked: Looked = field(default_factory=Looked)
+    measured: Measured = NOTHING
     forecast: Forecast = field(default_factory=Forecast)
 
     @property

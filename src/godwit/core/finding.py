@@ -59,6 +59,11 @@ def note(code: str, what: str, evidence: str, remedy: str) -> Finding:
     return Finding(code=code, severity=Severity.note, what=what, evidence=evidence, remedy=remedy)
 
 
+def worst_first(findings: Iterable[Finding]) -> tuple[Finding, ...]:
+    """Blockers, then warnings, then notes; those of one kind in the order in which they were found."""
+    return tuple(sorted(findings, key=lambda each: list(Severity).index(each.severity)))
+
+
 def standing(findings: Iterable[Finding], *, force: bool = False) -> list[Finding]:
     """The blockers that stand in the way; with `force` only those that cannot be overridden."""
     blockers = [each for each in findings if each.severity is Severity.blocker]

@@ -159,6 +159,8 @@ class Migration(Fact):
     error_kind: str | None = None
     progress: Progress | None = None
     settled: bool = False
+    rehearsal: bool = False
+    """Of a throw-away VM, whose figures tell nothing of others."""
     settled_by_hand: str | None = None
     """What a person said of where the VM runs, and why."""
 

@@ -64,5 +64,7 @@ class Known(Value):
     """Of this VM, within the last three minutes."""
     units: tuple[str, ...] = ()
     """Units of iSCSI targets that are some VM's, by their URLs."""
+    is_rehearsal: bool = False
+    """The VM is a throw-away one."""
     sharers: tuple[Name, ...] = ()
     """Other VMs that have a disk of this one."""

@@ -11,18 +11,22 @@ from types import MappingProxyType
 from godwit.core import (
     preflight_disks,
     preflight_files,
+    preflight_foretold,
     preflight_hosts,
     preflight_networks,
     preflight_policy,
     preflight_vm,
 )
 from godwit.core.case import Case, Rule
-from godwit.core.finding import Finding, Severity
+from godwit.core.finding import Finding, worst_first
 from godwit.core.migration import Kind
 
 AT_ONCE: tuple[Rule, ...] = (*preflight_policy.RULES, *preflight_hosts.RULES, *preflight_disks.RULES)
 """They need no looking closer."""
-RULES: tuple[Rule, ...] = (*AT_ONCE, *preflight_networks.RULES, *preflight_files.RULES, *preflight_vm.RULES)
+FORETOLD: tuple[Rule, ...] = preflight_foretold.RULES
+"""They need a forecast."""
+LOOKED: tuple[Rule, ...] = (*AT_ONCE, *preflight_networks.RULES, *preflight_files.RULES, *preflight_vm.RULES)
+RULES: tuple[Rule, ...] = (*LOOKED, *FORETOLD)
 """Worst first."""
 
 OF_STAYING = frozenset({preflight_disks.something_goes})
@@ -45,11 +49,9 @@ APPLY = MappingProxyType(
 )
 """Which of them matter to what kind of move: one that stays meets no other host, one that is off has no memory."""
 
-ORDER = list(Severity)
-
 
 def find(case: Case, rules: Iterable[Rule] = RULES) -> tuple[Finding, ...]:
     """What the rules say of that case: blockers first, each kind in the order of the rules."""
     idle = frozenset(RULES) - APPLY[case.move.kind]
     found = [finding for rule in rules if rule not in idle for finding in rule(case)]
-    return tuple(sorted(found, key=lambda each: ORDER.index(each.severity)))
+    return worst_first(found)

@@ -32,22 +32,6 @@ def stays_apart(case: Case) -> Found:
         )
 
 
-def stall_is_allowed(case: Case) -> Found:
-    """Neither what is predicted nor what was asked for is longer than the owner allows."""
-    most_ms = case.move.known.policy.max_stall_ms
-    if most_ms is None:
-        return
-    predicted_ms, asked_ms = case.forecast.blackout_ms, case.move.request.max_blackout_ms
-    if predicted_ms is not None and predicted_ms > most_ms:
-        evidence, remedy = f"a blackout of {predicted_ms:.0f} ms is predicted", "wait for a quieter hour"
-    elif asked_ms > most_ms:
-        evidence, remedy = f"--max-blackout allows {asked_ms} ms", f"ask for --max-blackout {most_ms}ms"
-    else:
-        return
-    what = f"{case.vm} must not stand still for more than {most_ms} ms"
-    yield blocker("max-stall", what, f"rule of its owner; {evidence}", remedy, overridable=True)
-
-
 def disks_are_its_own(case: Case) -> Found:
     """A disk that several VMs write lets none of them move: reservations and locks stay with the host."""
     shared = [disk.name for disk in case.move.spec.disks if disk.clustered]
@@ -74,5 +58,5 @@ def moves_are_rare(case: Case) -> Found:
         )
 
 
-RULES: tuple[Rule, ...] = (owner_lets_it_move, disks_are_its_own, stays_apart, stall_is_allowed, moves_are_rare)
+RULES: tuple[Rule, ...] = (owner_lets_it_move, disks_are_its_own, stays_apart, moves_are_rare)
 """Worst first."""

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from godwit.core.checked import Checked, Rehearsal
 from godwit.core.errors import GodwitError
-from godwit.core.finding import Finding, Severity, blocker, standing, warning
+from godwit.core.finding import Finding, blocker, standing, warning, worst_first
 from godwit.core.report import Report
 
 
@@ -15,7 +15,7 @@ def judged(
 ) -> Rehearsal:
     """The rehearsal, with `words` for who was moved; a probe that never came to its migration has an `error`."""
     own = tuple(_of_the_probe(words, report, error))
-    findings = _sorted((*own, *(checked.findings if checked else report.findings if report else ())))
+    findings = worst_first((*own, *(checked.findings if checked else report.findings if report else ())))
     passed = not standing(findings) and not own
     told = report if report and report.outcome == "done" else None
     return Rehearsal.model_validate(
@@ -60,10 +60,6 @@ def _of_the_probe(words: dict[str, str], report: Report | None, error: GodwitErr
             f"look at what swallows RARP and ARP between them, or refuses a new address at the switch port of "
             f"{destination} (port security, ARP suppression); clients reach the VM by the relay meanwhile, for 300 s",
         )
-
-
-def _sorted(findings: tuple[Finding, ...]) -> tuple[Finding, ...]:
-    return tuple(sorted(findings, key=lambda each: list(Severity).index(each.severity)))
 
 
 def _verdict(words: dict[str, str], findings: tuple[Finding, ...], told: Report | None, *, passed: bool) -> str:

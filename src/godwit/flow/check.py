@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 
 from godwit.contract.diary import Diary
+from godwit.core.case import Case, Rule
 from godwit.core.finding import Finding, Severity, refuse
+from godwit.core.forecast import NOTHING
 from godwit.core.migration import Event, EventKind
 from godwit.core.phase import Phase
 from godwit.core.plan import Move, Plan, make
-from godwit.core.preflight import find
+from godwit.core.preflight import FORETOLD, LOOKED, find
 from godwit.flow.ending import phase
 from godwit.flow.foreseeing import foreseen
 from godwit.flow.looking import look
@@ -20,15 +24,23 @@ async def check(move: Move, sides: Sides) -> Plan:
     """The plan; `Refused` says what stands in the way. What does not is in the diary."""
     async with phase(Phase.checking, sides.diary):
         case = await look(move, sides.source, sides.destination)
-        findings = find(case)
-        refuse(findings, force=move.request.force)
-        for each in findings:
-            if each.severity is not Severity.note:
-                await _tell(each, sides.diary)
-        measured, goals = await foreseen(case, sides)
+        await _judge(case, LOOKED, sides.diary)
+        seen = await foreseen(case, sides)
+        if seen:
+            told = replace(case, measured=seen.measured, forecast=seen.course.forecast)
+            await _judge(told, FORETOLD, sides.diary)
+        measured, goals = (seen.measured, seen.goals) if seen else (NOTHING, None)
         plan = make(move, case.source, case.destination, measured=measured, goals=goals)
         await sides.diary.planned(plan)
         return plan
+
+
+async def _judge(case: Case, rules: Sequence[Rule], diary: Diary) -> None:
+    findings = find(case, rules)
+    refuse(findings, force=case.move.request.force)
+    for each in findings:
+        if each.severity is not Severity.note:
+            await _tell(each, diary)
 
 
 async def _tell(finding: Finding, diary: Diary) -> None:

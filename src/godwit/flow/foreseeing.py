@@ -53,18 +53,18 @@ def refuse_hopeless(case: Case, seen: Foresight) -> None:
     refuse(seen.course, case.move.request, seen.grounds)
 
 
-async def foreseen(case: Case, sides: Sides) -> tuple[Measured, Goals | None]:
-    """What was measured, and the goals, which can be met; the forecast is in the diary.
+async def foreseen(case: Case, sides: Sides) -> Foresight | None:
+    """What can be met, as far as is known; the forecast is in the diary.
 
     A move in which disks go, or the VM is off, has no forecast yet.
     """
     move = case.move
     if move.kind is not Kind.live or disk_moves(move, case.source, case.destination):
-        return NOTHING, None
+        return None
     seen = await foresee(case, sides.source, sides.diary.past, thorough=move.request.deadline_s is not None)
     await sides.diary.foresaw(seen.course.forecast)
     refuse_hopeless(case, seen)
-    return seen.measured, seen.goals
+    return seen
 
 
 def _measure(case: Case, *, thorough: bool) -> Measure:

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 from godwit.contract.store import VmRecord
 from godwit.core.case import Case
 from godwit.core.checked import Candidate, Checked
 from godwit.core.errors import Failed, Refused
-from godwit.core.finding import Finding, Severity, blocker, standing
-from godwit.core.migration import MigrationRequest
+from godwit.core.finding import Finding, Severity, blocker, standing, worst_first
+from godwit.core.migration import Migration, MigrationRequest
 from godwit.core.model import HostFacts, VmState
 from godwit.core.plan import Move
 from godwit.core.policy import Known, Policy
 from godwit.core.preflight import AT_ONCE, find
+from godwit.core.report import Forecast
+from godwit.flow.foreseeing import Foresight, foresee, refuse_hopeless
 from godwit.flow.looking import look
 from godwit.manager.fleet import Fleet
+from godwit.manager.past import past_of
 from godwit.manager.records import Records
 
 RECENTLY = timedelta(seconds=180)
@@ -54,10 +58,27 @@ class Checker:
             raise Refused(f"{name} runs on {vm.host} already: name another host", "same-host")
         move = self.move(vm, MigrationRequest(vm=name, destination=destination), destination=destination)
         try:
-            findings = find(await look(move, self._fleet.host(vm.host), there))
+            case = await look(move, self._fleet.host(vm.host), there)
         except Failed as error:
-            findings = (_unreachable(error),)
-        return _checked(move, findings)
+            return _checked(move, (_unreachable(error),))
+        seen = await self._foresee(case) if vm.state is VmState.running else None
+        if seen is None:
+            return _checked(move, find(case))
+        told = replace(case, measured=seen.measured, forecast=seen.course.forecast)
+        return _checked(move, worst_first((*find(told), *_hopeless(case, seen))), told.forecast)
+
+    async def _foresee(self, case: Case) -> Foresight:
+        move = case.move
+        asked = Migration(
+            id=move.migration,
+            vm=move.spec.name,
+            source=move.source,
+            destination=move.destination,
+            request=move.request,
+            started_at=datetime.now(UTC),
+        )
+        past = past_of(asked, self._records.migrations.values())
+        return await foresee(case, self._fleet.host(move.source), past, thorough=False)
 
     def able(
         self, vm: VmRecord, request: MigrationRequest, facts: list[HostFacts], hosts: list[HostFacts]
@@ -109,6 +130,7 @@ class Checker:
             units=tuple(
                 volume.path for each in self._records.vms.values() for volume in each.spec.volumes if volume.is_lun
             ),
+            is_rehearsal=vm.rehearses is not None,
             sharers=tuple(each.name for each in others if disks & {disk.path for disk in each.spec.disks}),
         )
 
@@ -131,7 +153,16 @@ def _unreachable(error: Failed) -> Finding:
     return blocker("host-unreachable", "one of the two hosts does not answer", error.message, "choose another host")
 
 
-def _checked(move: Move, findings: tuple[Finding, ...]) -> Checked:
+def _hopeless(case: Case, seen: Foresight) -> list[Finding]:
+    """What the forecast says against the goals."""
+    try:
+        refuse_hopeless(case, seen)
+    except Refused as error:
+        return [blocker(error.code, error.message, f"foretold: {seen.course.forecast.sentence}", "change the goals")]
+    return []
+
+
+def _checked(move: Move, findings: tuple[Finding, ...], forecast: Forecast | None = None) -> Checked:
     blockers, warnings = standing(findings), [each for each in findings if each.severity is Severity.warning]
     where = f"{move.spec.name} can be moved from {move.source} to {move.destination}"
     if blockers:
@@ -147,4 +178,5 @@ def _checked(move: Move, findings: tuple[Finding, ...]) -> Checked:
         movable=not blockers,
         verdict=verdict,
         findings=findings,
+        forecast=forecast or Forecast(),
     )

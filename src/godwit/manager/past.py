@@ -15,11 +15,13 @@ NEWEST = 8
 
 
 def past_of(migration: Migration, records: Iterable[MigrationRecord]) -> tuple[Past, ...]:
-    """The newest moves between its two hosts, of whatever VM and in either direction, oldest first."""
+    """The newest moves between its two hosts, of whatever real VM and in either direction, oldest first."""
     hosts = {migration.source, migration.destination}
     found = []
     for record in records:
         told, handed = record.migration, record.handed
+        if told.rehearsal:
+            continue
         if handed and told.phase is Phase.done and {told.source, told.destination} == hosts and handed.copying_ms:
             found.append(_past(told, handed, same_vm=told.vm == migration.vm))
     return tuple(found[-NEWEST:])

@@ -258,6 +258,7 @@ def _record(move: Move) -> MigrationRecord:
             epoch=move.epoch,
             kind=move.kind,
             request=move.request,
+            rehearsal=move.known.is_rehearsal,
             started_at=datetime.now(UTC),
         )
     )
