@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
-from godwit.contract.disks import Blank, CreateDisk, RemoveDisk, UseDatastores
+from godwit.contract.disks import Blank, CreateDisk, GiveVm, PlaceDisks, RemoveDisk, TakeVm, UseDatastores
 from godwit.contract.host import (
     Host,
     Nothing,
@@ -19,7 +19,7 @@ from godwit.contract.host import (
     VmRef,
 )
 from godwit.core.errors import GodwitError, NotFound, Refused, Unresolved
-from godwit.core.model import Datastore, DiskFormat, HostFacts, Pinned, VmSpec, VmState
+from godwit.core.model import Datastore, Disk, DiskFormat, HostFacts, Pinned, VmSpec, VmState
 
 SLOW_BYTES_PER_S = 1_000_000
 
@@ -255,6 +255,41 @@ async def a_disk_of_a_vm_that_runs_is_kept(pair: Pair) -> None:
     await pair.source.remove_disk(RemoveDisk(vm=name, disk=disk))
 
 
+async def placed_disks_are_nobodys_until_they_are_kept(pair: Pair) -> None:
+    """Discarding removes what that order placed, keeping ends that; both may be repeated."""
+    (own,) = (await pair.destination.facts(Nothing())).datastores
+    words = {"name": "data", "datastore": own.name, "size_bytes": 1 << 20}
+    disk = Disk.model_validate(words | {"path": f"{own.path}/{pair.spec.name}/data.raw"})
+    order = PlaceDisks(**pair.order().model_dump(), disks=(disk,))
+    make = CreateDisk(vm=pair.spec.name, name="data", datastore=own.name, content=Blank(size_bytes=1 << 20))
+    for _ in range(2):
+        await pair.destination.place_disks(order)
+    await _raises(Refused, pair.destination.create_disk(make))
+    for _ in range(2):
+        await pair.destination.discard_disks(pair.order())
+    await pair.destination.place_disks(order)
+    for _ in range(2):
+        await pair.destination.keep_disks(pair.order())
+    await pair.destination.discard_disks(pair.order())
+    await _raises(Refused, pair.destination.place_disks(order))
+    await pair.destination.remove_disk(RemoveDisk(vm=pair.spec.name, disk=disk))
+
+
+async def a_vm_that_was_given_away_is_started_by_a_newer_word_only(pair: Pair) -> None:
+    """Or after it was taken back."""
+    words, name = pair.order().model_dump(), pair.spec.name
+    await pair.source.start_vm(pair.start)
+    await _raises(Refused, pair.source.give_vm(GiveVm(**words, destination="host-b")))
+    await pair.source.stop_vm(StopVm(name=name, grace_s=0))
+    for _ in range(2):
+        await pair.source.give_vm(GiveVm(**words, destination="host-b"))
+    for epoch in (None, 0, 1):
+        await _raises(Refused, pair.source.start_vm(StartVm(spec=pair.spec, pinned=pair.pinned, epoch=epoch)))
+    for _ in range(2):
+        await pair.source.take_vm(TakeVm(**words, source="host-b"))
+    await pair.source.start_vm(pair.start)
+
+
 async def a_host_sees_added_datastores_whose_directory_is_there(pair: Pair) -> None:
     """And no longer those that were removed."""
     absent = Datastore(name="absent", path="/absent/from/every/host")
@@ -301,6 +336,8 @@ SUITE: tuple[Callable[[Pair], Awaitable[None]], ...] = (
     a_disk_is_made_once_and_removed_by_any_host_that_sees_it,
     a_disk_that_has_no_room_is_refused,
     a_disk_of_a_vm_that_runs_is_kept,
+    placed_disks_are_nobodys_until_they_are_kept,
+    a_vm_that_was_given_away_is_started_by_a_newer_word_only,
     a_host_sees_added_datastores_whose_directory_is_there,
     a_watcher_hears_of_a_start_and_an_end,
 )
