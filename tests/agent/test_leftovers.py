@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -17,6 +18,7 @@ from godwit.contract.host import Order
 from godwit.core.config import AgentConfig, Tls
 from godwit.core.leftover import Leftover
 from godwit.core.ownership import Cue, Ownership
+from godwit.host import process
 
 pytestmark = pytest.mark.anyio
 
@@ -112,6 +114,18 @@ async def test_a_qemu_that_may_be_the_last_copy_is_left_alone(vms: Vms) -> None:
         assert here["QEMU of web-1"].told.where == f"pid {program.pid}"
         assert here["QEMU of web-1"].remove is None
         assert "directory of web-1" not in here
+
+
+async def test_what_was_begun_and_not_written_down_is_swept(vms: Vms) -> None:
+    left = directory(vms, "web-1")
+    with a_program_of(left) as program:
+        (left / "qemu.json").write_text(
+            json.dumps({"pid": program.pid, "start_ticks": process.start_ticks(program.pid)})
+        )
+        (left / "launch.json").write_text("{}")
+        await leftovers.sweep(vms)
+        assert program.wait(10) != 0
+    assert not left.exists()
 
 
 async def test_one_that_is_just_being_started_is_no_leftover(vms: Vms) -> None:

@@ -97,6 +97,7 @@ class Agent(DiskVerbs, Looking):
     async def adopt(self) -> None:
         """VMs that outlived an earlier agent are ours again, and what was begun with them goes on."""
         await self._vms.adopt_all()
+        await leftovers.sweep(self._vms)
         await self._relays.find_again(self._vms.all())
         for vm in self._vms.all():
             if came := vm.passport.relayed:

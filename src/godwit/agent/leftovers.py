@@ -6,7 +6,9 @@ A QEMU is ended only where the journal says that the VM is somebody else's or ov
 from __future__ import annotations
 
 import asyncio
+import logging
 import shutil
+import signal
 import socket
 from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
@@ -24,6 +26,8 @@ from godwit.network import tunnel
 from godwit.network.netlink import opened
 from godwit.qemu.machine import Machine
 
+log = logging.getLogger("godwit.agent")
+
 OVER = frozenset({Ownership.closed, Ownership.done, Ownership.died})
 """Of a VM that is in these states here, nothing can be needed."""
 TAPS = "gw-"
@@ -40,6 +44,13 @@ class Found:
 async def find(vms: Vms, *, tunnels: set[str]) -> list[Found]:
     """Everything, `tunnels` being those that relays need."""
     return [*_journals(vms), *_processes(vms), *_directories(vms), *_links(vms, tunnels)]
+
+
+async def sweep(vms: Vms) -> None:
+    """What an agent that was killed had begun and not yet written down is gone: it was nobody's yet."""
+    swept = await removed(list(_processes(vms)))
+    for each in (*swept, *await removed(list(_directories(vms)))):
+        log.warning("%s (%s) is left over: %s", each.what, each.where, each.remedy or "removed")
 
 
 def promises(
@@ -135,7 +146,7 @@ def _processes(vms: Vms) -> Iterator[Found]:
         told = Leftover(
             what=f"{kind} of {name}", where=f"pid {each.pid}", why="the agent does not have it", remedy=remedy
         )
-        yield Found(told, _retire(Place.of(vms.config, name).run_dir) if safe else None)
+        yield Found(told, _end(each.pid, Place.of(vms.config, name).run_dir) if safe else None)
 
 
 def _vm_of(argv: tuple[str, ...], run_dirs: Path) -> str | None:
@@ -148,11 +159,14 @@ def _vm_of(argv: tuple[str, ...], run_dirs: Path) -> str | None:
     return None
 
 
-def _retire(run_dir: Path) -> Callable[[], Awaitable[None]]:
-    async def retire() -> None:
-        await (await Machine.find(run_dir)).retire()
+def _end(pid: int, run_dir: Path) -> Callable[[], Awaitable[None]]:
+    started = process.start_ticks(pid) or 0
 
-    return retire
+    async def end() -> None:
+        await Machine.clear(run_dir)
+        process.kill(pid, started, signal.SIGKILL)  # if it was too young to be named there
+
+    return end
 
 
 def _directories(vms: Vms) -> Iterator[Found]:

@@ -145,6 +145,11 @@ class Machine:
         """Whatever a dead one left there is gone."""
         await _remove(run_dir)
 
+    @staticmethod
+    async def clear(run_dir: Path) -> None:
+        """Keeper and QEMU that are named there are gone, whether they answer or not, and so is the directory."""
+        await _remove(run_dir)
+
     async def history(self) -> History:
         """All that QEMU said, and whether it is alive; `Unreachable` if its keeper does not answer."""
         if self.gone.is_set() and self.monitor.closed.done():
