@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import os
+import signal
 import socket
 import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -18,6 +20,7 @@ from godwit.contract.host import Host, IncomingReady, Nothing, PrepareIncoming, 
 from godwit.core.config import AgentConfig, DatastoreConfig, Tls
 from godwit.core.errors import Failed
 from godwit.core.model import Image, VmSpec, VmState
+from godwit.core.ownership import Ownership
 from godwit.core.placement import pin
 from godwit.lab.image import default_cache, ensure_image
 from godwit.main.agent import run as run_agent
@@ -256,5 +259,60 @@ def test_a_move_that_was_only_prepared_leaves_no_mark_when_it_is_released(image:
         await source.stop()
         await source.start()
         await pair.reserve("source", "m2")
+
+    tell(story, image, certificates)
+
+
+async def until_it_is(state: Ownership, host: Host, pair: Pair) -> None:
+    async with asyncio.timeout(30):
+        while (await host.testify(pair.order())).state != state:  # noqa: ASYNC110 - only the host can tell
+            await asyncio.sleep(0.05)
+
+
+def test_a_source_of_which_everything_died_leaves_the_vm_to_the_destination(image: Image, certificates: Path) -> None:
+    """All was sent, nobody was told: its agent finds a journal and a log, and says that this was the last copy."""
+
+    async def story(pair: Pair, source: RunningAgent, destination: RunningAgent) -> None:
+        await begin(pair)
+        await destination.stop()
+        handing = asyncio.create_task(pair.source.hand_over(pair.order()))
+        await until_it_is(Ownership.given, pair.source, pair)
+        ((keeper, qemu),) = await pids(pair.source)
+        await source.stop()
+        await asyncio.gather(handing, return_exceptions=True)
+        for victim in (keeper, qemu):
+            os.kill(victim or 0, signal.SIGKILL)
+        await source.start()
+        await until_it_is(Ownership.last, pair.source, pair)
+        await destination.start()
+
+        handed = await pair.source.hand_over(pair.order())
+        await pair.destination.settle(pair.order())
+        await pair.source.retire(pair.order())
+
+        assert handed.blackout_ms > 0
+        status = await pair.destination.vm_status(pair.ref)
+        assert (status.state, status.owned) == (VmState.running, True)
+        assert await pids(pair.source) == []
+
+    tell(story, image, certificates)
+
+
+def test_a_copy_that_waits_and_dies_with_its_agent_gives_the_vm_back(image: Image, certificates: Path) -> None:
+    async def story(pair: Pair, source: RunningAgent, destination: RunningAgent) -> None:
+        await begin(pair)
+        ((keeper, qemu),) = await pids(pair.destination)
+        await destination.stop()
+        handing = asyncio.create_task(pair.source.hand_over(pair.order()))
+        await until_it_is(Ownership.given, pair.source, pair)
+        for victim in (keeper, qemu):
+            os.kill(victim or 0, signal.SIGKILL)
+        await destination.start()
+
+        with pytest.raises(Failed, match="runs on where it was"):
+            await handing
+        status = await pair.source.vm_status(pair.ref)
+        assert (status.state, status.owned) == (VmState.running, True)
+        assert await pids(pair.destination) == []
 
     tell(story, image, certificates)
