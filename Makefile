@@ -1,7 +1,7 @@
 # Two at a time, each file in one piece: a lab is shared by the tests of its file, and most of them wait for guests.
 PARALLEL = -n 2 --dist loadfile
 
-.PHONY: help demo test acceptance bench-storage torture captures check lint format clean
+.PHONY: help demo test acceptance bench bench-storage torture captures check lint format clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -29,6 +29,10 @@ captures: ## Record anew what moves look like on the wire, healthy and under eac
 bench-storage: ## Measure how fast disks go, beside qemu-img convert
 	@tools/setup test
 	@.venv/bin/python -m benchmarks.storage
+
+bench: ## Measure against virsh and bare QEMU: QUICK=1 takes 8 minutes, all of it 90; goes on where it stopped
+	@tools/setup bench
+	@.venv/bin/python -m benchmarks.compare $(if $(QUICK),--quick) $(BENCH)
 
 lint: ## Format, lint, types and imports
 	@tools/setup check
