@@ -10,10 +10,10 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import quote as _quote
 
-import httpx
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from godwit.client.console import Console, open_console
+from godwit.client.lean import httpx
 from godwit.client.place import Place, http_client, unreachable
 from godwit.core.draining import Drain
 from godwit.core.errors import Failed, GodwitError, Unreachable, from_kind

@@ -6,8 +6,7 @@ import ssl
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import httpx
-
+from godwit.client.lean import httpx
 from godwit.core.errors import Invalid, Unreachable
 
 CONNECT_S = 10.0

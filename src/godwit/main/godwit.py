@@ -113,6 +113,7 @@ def main(arguments: Sequence[str]) -> int:
 
 def run() -> None:
     """The program."""
+    os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")  # there are none; looking for them takes time
     sys.exit(main(sys.argv[1:]))
 
 
