@@ -44,8 +44,10 @@ async def settings(monitor: Monitor) -> dict[str, object]:
 
 async def share_key(source: Machine, destination: Machine) -> None:
     key = secrecy.make_key()
-    await secrecy.use_key(destination.monitor, destination.run_dir, key, endpoint="server")
-    await secrecy.use_key(source.monitor, source.run_dir, secrecy.read_key(destination.run_dir), endpoint="client")
+    await secrecy.use_key(destination.monitor, destination.run_dir / "key", key, endpoint="server")
+    await secrecy.use_key(
+        source.monitor, source.run_dir / "key", secrecy.read_key(destination.run_dir / "key"), endpoint="client"
+    )
 
 
 @pytest.mark.parametrize(
@@ -180,7 +182,7 @@ async def test_another_vm_is_not_let_in(machine: Machine, launch: Launch) -> Non
 async def test_a_stream_without_the_right_key_is_not_let_in(machine: Machine, receiver: Machine, key: str) -> None:
     await share_key(machine, receiver)
     if key:
-        await secrecy.use_key(machine.monitor, machine.run_dir, key, endpoint="client")
+        await secrecy.use_key(machine.monitor, machine.run_dir / "key", key, endpoint="client")
     else:
         await secrecy.use_none(machine.monitor)
     uri = await memory.prepare_receiver(receiver.monitor, address="127.0.0.1", multifd=False)

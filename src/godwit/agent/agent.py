@@ -278,7 +278,7 @@ class Agent(DiskVerbs, Looking):
         self._forget(request)
         if incoming := self._incoming_of(request):
             settled = await incoming.settle()
-            secrecy.forget_key(incoming.vm.machine.run_dir, endpoint="server")
+            secrecy.forget_key(incoming.key_place)
             if self._vms.has(request.vm) and self._vms.get(request.vm).passport.incoming:
                 self._vms.note(request.vm, incoming=None, relayed=incoming.request)
             return settled
@@ -332,7 +332,7 @@ class Agent(DiskVerbs, Looking):
     async def meet(self, request: Meet, /) -> Met:
         """This host's clock, and whether it waits for that move."""
         incoming = self._incoming_of(request.order)
-        key = secrecy.read_key(incoming.vm.machine.run_dir) if incoming and request.wants_key else ""
+        key = secrecy.read_key(incoming.key_place) if incoming and request.wants_key else ""
         return Met(unix_ms=time.time() * 1000, ready=incoming is not None, key=key)
 
     async def go(self, request: Go, /) -> GoAnswer:

@@ -30,7 +30,8 @@ async def arrive(vms: Vms, request: PrepareIncoming) -> Incoming:
         try:
             address = vms.config.migration_address
             if request.tls:
-                await secrecy.use_key(machine.monitor, machine.run_dir, secrecy.make_key(), endpoint="server")
+                at = secrecy.place_of(machine.run_dir, "server", request.migration, request.attempt)
+                await secrecy.use_key(machine.monitor, at, secrecy.make_key(), endpoint="server")
             uri = await memory.prepare_receiver(
                 machine.monitor, address=address, multifd=request.multifd, compression=request.compression
             )

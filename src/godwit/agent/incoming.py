@@ -7,6 +7,7 @@ import contextlib
 import json
 import logging
 import time
+from pathlib import Path
 
 from godwit.agent.alarming import raise_alarm
 from godwit.agent.announcing import Announcer
@@ -24,7 +25,7 @@ from godwit.network import port, tunnel
 from godwit.network.netlink import Prepared
 from godwit.network.ring import Injector, TapHandle
 from godwit.network.tunnel import inbound_name
-from godwit.qemu import mirror, sockets
+from godwit.qemu import mirror, secrecy, sockets
 from godwit.qemu.evidence import History
 from godwit.qemu.monitor import QmpEvent
 
@@ -54,6 +55,12 @@ class Incoming:
         self._hearing = Hearing(vm.passport.plugs)
         self._answer: asyncio.Future[GoAnswer] = asyncio.get_running_loop().create_future()
         self.course = Course(vm, self.order, self._side())
+
+    @property
+    def key_place(self) -> Path:
+        """Where the key of its memory stream lies, if it has one."""
+        run_dir, order = self.vm.machine.run_dir, self.order
+        return secrecy.place_of(run_dir, "server", order.migration, order.attempt)
 
     def window(self) -> Window | None:
         """Which headers tell of the switch-over; none as long as the VM does not run here."""

@@ -90,8 +90,9 @@ class Outgoing:
             await secrecy.use_none(machine.monitor)
             return
         met = await self._peer.meet(Meet(order=self.order, wants_key=True))
-        await secrecy.use_key(machine.monitor, machine.run_dir, met.key, endpoint="client")
-        secrecy.forget_key(machine.run_dir, endpoint="client")
+        at = secrecy.place_of(machine.run_dir, "client", self.order.migration, self.order.attempt)
+        await secrecy.use_key(machine.monitor, at, met.key, endpoint="client")
+        secrecy.forget_key(at)
 
     async def resume(self) -> None:
         """After the agent's own restart: whatever the journal says was begun goes on."""

@@ -19,8 +19,7 @@ from godwit.qemu.monitor import Monitor
 OBJECT = "migration-key"
 _USER = "godwit"
 _KEY_BYTES = 32
-_DIRECTORIES = {"client": "key-out", "server": "key-in"}
-"""A VM may go on while the move by which it came is still being settled."""
+Endpoint = Literal["client", "server"]
 
 
 def make_key() -> str:
@@ -28,16 +27,17 @@ def make_key() -> str:
     return secrets.token_hex(_KEY_BYTES)
 
 
-async def use_key(monitor: Monitor, run_dir: Path, key: str, *, endpoint: Literal["client", "server"]) -> None:
+def place_of(run_dir: Path, endpoint: Endpoint, migration: str, attempt: int) -> Path:
+    """The directory of that move's key: a VM may go on, or come again, while an earlier move is still being settled."""
+    return run_dir / f"key-{endpoint}.{migration}.{attempt}"
+
+
+async def use_key(monitor: Monitor, place: Path, key: str, *, endpoint: Endpoint) -> None:
     """Streams that begin from now on are encrypted with that key; a server reads it from its file at each handshake."""
-    directory = run_dir / _DIRECTORIES[endpoint]
-    directory.mkdir(mode=0o700, exist_ok=True)
-    file = directory / "keys.psk"
-    file.touch(mode=0o600)
-    file.write_text(f"{_USER}:{key}\n")
+    _write(place, key)
     await use_none(monitor)
     user = {"username": _USER} if endpoint == "client" else {}
-    words = {"qom-type": "tls-creds-psk", "id": OBJECT, "dir": str(directory), "endpoint": endpoint, **user}
+    words = {"qom-type": "tls-creds-psk", "id": OBJECT, "dir": str(place), "endpoint": endpoint, **user}
     try:
         await monitor.execute("object-add", words)
     except Failed as error:
@@ -49,6 +49,13 @@ async def use_key(monitor: Monitor, run_dir: Path, key: str, *, endpoint: Litera
     await monitor.execute("migrate-set-parameters", {"tls-creds": OBJECT, "tls-hostname": ""})
 
 
+def _write(place: Path, key: str) -> None:
+    place.mkdir(mode=0o700, exist_ok=True)
+    file = place / "keys.psk"
+    file.touch(mode=0o600)
+    file.write_text(f"{_USER}:{key}\n")
+
+
 async def use_none(monitor: Monitor) -> None:
     """Streams that begin from now on are not encrypted, and QEMU knows no key."""
     await monitor.execute("migrate-set-parameters", {"tls-creds": "", "tls-hostname": ""})
@@ -56,13 +63,13 @@ async def use_none(monitor: Monitor) -> None:
         await monitor.execute("object-del", id=OBJECT)
 
 
-def read_key(run_dir: Path) -> str:
-    """The key that a waiting QEMU was given; empty if none."""
+def read_key(place: Path) -> str:
+    """The key that lies there; empty if none."""
     with contextlib.suppress(FileNotFoundError):
-        return (run_dir / _DIRECTORIES["server"] / "keys.psk").read_text().strip().rpartition(":")[2]
+        return (place / "keys.psk").read_text().strip().rpartition(":")[2]
     return ""
 
 
-def forget_key(run_dir: Path, *, endpoint: Literal["client", "server"]) -> None:
+def forget_key(place: Path) -> None:
     """No file holds that key any more: a server's when it has loaded, a client's at once."""
-    shutil.rmtree(run_dir / _DIRECTORIES[endpoint], ignore_errors=True)
+    shutil.rmtree(place, ignore_errors=True)
