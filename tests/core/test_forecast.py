@@ -79,6 +79,14 @@ def test_a_busy_guest_takes_more_passes() -> None:
     assert told.blackout_ms == pytest.approx(10, abs=20)
 
 
+def test_a_rest_that_shrinks_is_waited_for() -> None:
+    here = guest(20, 64, first_mb=10)  # 2 MB are left, 20 ms of the stream; of the next pass 4 ms, then 1 ms
+
+    told = play(here, goals(wants(), here)).forecast
+
+    assert told.blackout_ms == pytest.approx(10 + 1, abs=1)
+
+
 def test_a_guest_that_dirties_faster_than_the_link_is_slowed_down() -> None:
     here = guest(300, 200)
 

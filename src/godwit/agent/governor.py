@@ -8,7 +8,7 @@ from time import monotonic
 from godwit.agent.local import LocalVm
 from godwit.agent.telling import Telling
 from godwit.contract.host import PrepareOutgoing
-from godwit.core.convergence import Action, Decision, Goals, Sample, decide, limit_ms, overdue, predicted_ms
+from godwit.core.convergence import WIDEN_S, Action, Decision, Goals, Sample, decide, limit_ms, overdue, predicted_ms
 from godwit.core.errors import Failed
 from godwit.core.forecast import time_left_s
 from godwit.core.migration import EventKind, Progress
@@ -17,8 +17,6 @@ from godwit.qemu import memory, sockets
 
 TICK_S = 0.25
 """Between two looks at a pass that goes on; QEMU's own figures are no fresher than 0.1 s."""
-WIDEN_S = 0.15
-"""QEMU heeds a new limit within 0.1 s: one that did not make it switch over in this time was too narrow."""
 SILENCE_S = 10.0
 """A stream that takes nothing for so long is broken, whatever TCP still hopes for (by default a quarter of an hour)."""
 

@@ -17,6 +17,8 @@ SHORT_MS = 25.0
 """With so little left to send the next passes are short too: QEMU may choose among them."""
 FIRST_MS = 2
 """The rest that is worth waiting for, for some passes: a longer one is allowed only when this one does not come."""
+WIDEN_S = 0.15
+"""QEMU heeds a new limit within 0.1 s: one that did not make it switch over in this time was too narrow."""
 STRICT_MS = 8
 """A goal so near the fixed part leaves QEMU nothing to decide."""
 STALLED_PASSES = 3

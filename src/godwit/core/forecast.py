@@ -11,7 +11,7 @@ import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from godwit.core.convergence import Action, Decision, Goals, Sample, decide
+from godwit.core.convergence import WIDEN_S, Action, Decision, Goals, Sample, decide, limit_ms
 from godwit.core.errors import Refused
 from godwit.core.migration import MigrationRequest
 from godwit.core.model import Accelerator, Fact
@@ -176,7 +176,24 @@ def play(grounds: Grounds, goals: Goals) -> Course:
         decision = decide(samples, goals)
         throttle = decision.throttle_percent
         if decision.action in {Action.switch, Action.give_up}:
+            decision = _taken(grounds, slowed, decision, left, goals)
             return Course(_forecast(grounds, samples, decision, sent + left), decision, tuple(samples))
+
+
+def _taken(grounds: Grounds, guest: Dirtying, decision: Decision, left: float, goals: Goals) -> Decision:
+    """The decision with the blackout that comes of it: QEMU takes the first pass that is within the limit."""
+    if decision.action is not Action.switch:
+        return decision
+    limit, waited_s = decision.downtime_ms, 0.0
+    for _ in range(_STEPS):
+        rest_s = left / grounds.stream_bytes_per_s
+        if 1000 * rest_s <= limit:
+            break
+        left, waited_s = guest.within(rest_s), waited_s + rest_s
+        if waited_s >= WIDEN_S:
+            limit, waited_s = limit_ms(2 * limit, goals), 0.0
+    rest_ms = 1000 * left / grounds.stream_bytes_per_s
+    return decision._replace(predicted_ms=grounds.fixed_ms + min(rest_ms, decision.predicted_ms - grounds.fixed_ms))
 
 
 def _forecast(grounds: Grounds, samples: Sequence[Sample], decision: Decision, sent: float) -> Forecast:
