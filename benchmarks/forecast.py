@@ -46,9 +46,8 @@ def writer(rate_mb: int, size_mb: int) -> str:
 
 
 @contextlib.contextmanager
-def writing(lab: Scenario, name: str) -> Iterator[None]:
-    """The guest writes like that meanwhile."""
-    rate_mb, size_mb = WRITES[name]
+def writing(lab: Scenario, rate_mb: int, size_mb: int) -> Iterator[None]:
+    """The guest writes so many MB each second within so many, meanwhile."""
     if not rate_mb:
         yield
         return
@@ -73,7 +72,7 @@ def measure(runs: Runs, wanted: int) -> None:
         lab.create_vm("web", HOSTS[0])
         lab.wait_ready("web")
         for how in itertools.cycle(WRITES):
-            with writing(lab, how):
+            with writing(lab, *WRITES[how]):
                 for flags in FLAGS:
                     if len(runs.all) >= wanted:
                         return

@@ -176,11 +176,11 @@ def play(grounds: Grounds, goals: Goals) -> Course:
         decision = decide(samples, goals)
         throttle = decision.throttle_percent
         if decision.action in {Action.switch, Action.give_up}:
-            decision = _taken(grounds, slowed, decision, left, goals)
+            decision = _taken(grounds, decision, goals, guest=slowed, left=left)
             return Course(_forecast(grounds, samples, decision, sent + left), decision, tuple(samples))
 
 
-def _taken(grounds: Grounds, guest: Dirtying, decision: Decision, left: float, goals: Goals) -> Decision:
+def _taken(grounds: Grounds, decision: Decision, goals: Goals, *, guest: Dirtying, left: float) -> Decision:
     """The decision with the blackout that comes of it: QEMU takes the first pass that is within the limit."""
     if decision.action is not Action.switch:
         return decision
