@@ -58,7 +58,7 @@ def guest_agent_answers(case: Case) -> Found:
             "guest-agent-absent",
             f"no guest agent runs in {case.vm}",
             "nobody has opened its port org.qemu.guest_agent.0",
-            "install qemu-guest-agent in the guest, so that its clock can be set after a move",
+            "install and start qemu-guest-agent in the guest",
         )
 
 

@@ -68,17 +68,8 @@ class Checker:
         return _checked(move, worst_first((*find(told), *_hopeless(case, seen))), told.forecast)
 
     async def _foresee(self, case: Case) -> Foresight:
-        move = case.move
-        asked = Migration(
-            id=move.migration,
-            vm=move.spec.name,
-            source=move.source,
-            destination=move.destination,
-            request=move.request,
-            started_at=datetime.now(UTC),
-        )
-        past = past_of(asked, self._records.migrations.values())
-        return await foresee(case, self._fleet.host(move.source), past, thorough=False)
+        past = past_of(migration_of(case.move), self._records.migrations.values())
+        return await foresee(case, self._fleet.host(case.source.host), past, thorough=False)
 
     def able(
         self, vm: VmRecord, request: MigrationRequest, facts: list[HostFacts], hosts: list[HostFacts]
@@ -141,6 +132,22 @@ class Checker:
             for each in self._records.migrations.values()
             if each.migration.vm == name
         )
+
+
+def migration_of(move: Move) -> Migration:
+    """It begins now."""
+    return Migration(
+        id=move.migration,
+        vm=move.spec.name,
+        source=move.source,
+        destination=move.destination,
+        attempt=move.attempt,
+        epoch=move.epoch,
+        kind=move.kind,
+        request=move.request,
+        rehearsal=move.known.is_rehearsal,
+        started_at=datetime.now(UTC),
+    )
 
 
 def _within(request: MigrationRequest, policy: Policy) -> MigrationRequest:

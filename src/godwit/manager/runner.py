@@ -26,7 +26,7 @@ from godwit.flow.report import compose
 from godwit.flow.sides import Sides
 from godwit.manager.adopt import adopt
 from godwit.manager.book import Book
-from godwit.manager.checking import Checker
+from godwit.manager.checking import Checker, migration_of
 from godwit.manager.feed import Feed
 from godwit.manager.fleet import Fleet
 from godwit.manager.movable import movable
@@ -248,20 +248,7 @@ class Runner:
 
 
 def _record(move: Move) -> MigrationRecord:
-    return MigrationRecord(
-        migration=Migration(
-            id=move.migration,
-            vm=move.spec.name,
-            source=move.source,
-            destination=move.destination,
-            attempt=move.attempt,
-            epoch=move.epoch,
-            kind=move.kind,
-            request=move.request,
-            rehearsal=move.known.is_rehearsal,
-            started_at=datetime.now(UTC),
-        )
-    )
+    return MigrationRecord(migration=migration_of(move))
 
 
 def _begun(vm: VmRecord, record: MigrationRecord) -> Change:
