@@ -58,6 +58,11 @@ class Machine:
     came_back: bool = False
 
     @property
+    def is_sure(self) -> bool:
+        """It was announced, or came by another port."""
+        return bool(self.rarps or self.announcements or any(len(each) > 1 for each in self.ports.values()))
+
+    @property
     def fell_silent(self) -> bool:
         """Several wanted an answer and had to wait long for it, or still do."""
         return self.came_back or (self.asked >= ASKED_AGAIN and self.asked_ms - self.last_ms > SILENT_MS)
@@ -143,7 +148,7 @@ class Gathering:
         if seen.kind in ANNOUNCEMENTS and machine.frames > 3:
             machine.announcements += 1
         machine.rarps += seen.kind is Kind.rarp
-        if seen.is_outgoing is False:
+        if seen.is_outgoing is False and not seen.is_to_many:  # a broadcast comes in by the bridge as well
             machine.ports.setdefault(number, set()).add(seen.place)
         if seen.ip_from and any(seen.ip_from) and len(machine.ips) <= IPS_MAX and seen.ip_from[:1] != b"\xfe":
             machine.ips.add(seen.ip_from)
@@ -170,11 +175,10 @@ class Gathering:
         found = [
             mac
             for mac, each in self._machines.items()
-            if (each.rarps or each.announcements or each.fell_silent or any(len(p) > 1 for p in each.ports.values()))
-            and any(mac)
-            and len(each.ips) <= IPS_MAX
+            if (each.is_sure or each.fell_silent) and any(mac) and len(each.ips) <= IPS_MAX
         ]
-        return sorted(found, key=weight, reverse=True)[:STORIES_MAX]
+        sure = [mac for mac in found if self._machines[mac].is_sure]  # else their peers seem to be silent as well
+        return sorted(sure or found, key=weight, reverse=True)[:STORIES_MAX]
 
     def _align(self) -> None:
         """Clocks of captures that saw the same frames are one; others are taken as they are."""

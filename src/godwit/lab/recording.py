@@ -19,10 +19,16 @@ from pathlib import Path
 from godwit.lab.scenario import Running, Scenario
 
 SNAPLEN = 96
+TRIES, HEALTHY_MS = 3, 400.0
 BEFORE_S, AFTER_S = 1.5, 7.0
 PLACES = (("client", "lan0"), ("host-a", "lan0"), ("host-b", "lan0"), ("lan-switch", "any"))
 PLACES_OF = (("client", "host-a", "host-b"), ("lan-switch",), ("host-a", "host-b"))
 """What a person may have at hand."""
+VISIBLE_AT = {
+    "teaming-mismatch": (("lan-switch",), ("client", "lan-switch")),  # which sees the second cable as well
+    "mtu-mismatch": (("client", "host-a", "host-b"), ("lan-switch",), ("client",)),  # before the frame is lost
+}
+"""Other places for faults that do not show everywhere."""
 EXPECTED = {
     "announcements-blocked": "announcement-filtered",
     "vlan-mismatch": "segment-split",
@@ -90,18 +96,31 @@ class Case:
 
 def cases() -> Iterator[Case]:
     """Four of each fault and twenty healthy ones, of different traffic."""
-    manners = ((0.2, 30, 2), (0.15, 30, 2), (0.4, 400, 4), (0.3, 1200, 3))
+    manners = ((0.2, 30, 2), (0.3, 30, 2), (0.4, 400, 4), (0.3, 1200, 3))
     for fault in EXPECTED:
         for number, (every_s, size, many) in enumerate(manners):
             size = size if fault != "mtu-mismatch" else 1440
-            yield Case(f"{fault}-{number + 1}", fault, every_s, size, many, PLACES_OF[number % 3])
+            places = VISIBLE_AT.get(fault, PLACES_OF)
+            yield Case(f"{fault}-{number + 1}", fault, every_s, size, many, places[number % len(places)])
     for number in range(20):
         every_s, size, many = manners[number % 4]
         yield Case(f"healthy-{number + 1}", "", every_s * (1 + number // 4 / 4), size, many, PLACES_OF[number % 3])
 
 
 def record(lab: Scenario, case: Case, out: Path) -> dict[str, object]:
-    """The captures of one move lie there; what is expected of them."""
+    """The captures of one move lie there; what is expected of them.
+
+    A machine with much else to do can hold a VM up for a second, which is no healthy move: it is recorded again.
+    """
+    for _ in range(TRIES):
+        told, blackout_ms = _record(lab, case, out)
+        if case.finding or blackout_ms < HEALTHY_MS:
+            break
+        _settled(lab)
+    return told
+
+
+def _record(lab: Scenario, case: Case, out: Path) -> tuple[dict[str, object], float]:
     source = lab.where_it_runs("web")[0]
     destination = next(host for host in lab.settings.host_names if host != source)
     address = str(lab.client.vm("web").nics[0].ip.ip)  # type: ignore[union-attr]
@@ -112,10 +131,10 @@ def record(lab: Scenario, case: Case, out: Path) -> dict[str, object]:
         if case.fault:
             lab.fault(f"{case.fault}:{place}", on=True)
         time.sleep(BEFORE_S)
-        lab.migrate("web", destination, "--force")
+        report = lab.migrate("web", destination, "--force")
         time.sleep(AFTER_S)
     lab.mend()
-    return asdict(case) | {"finding": case.finding, "files": files}
+    return asdict(case) | {"finding": case.finding, "files": files}, report.blackout_ms or 0.0
 
 
 @contextmanager
