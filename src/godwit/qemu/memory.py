@@ -170,9 +170,13 @@ def _values(entry: dict[str, Any]) -> tuple[str, ...]:
 async def break_off(monitor: Monitor) -> None:
     """The stream's sockets are shut, even while QEMU's main loop hangs on them; await the MIGRATION event `failed`.
 
-    `Failed` if there is no stream any more.
+    So are those by which disks are copied: QEMU before 9.1 waits for all that is on its way to any disk when a stream
+    has failed, and does nothing else meanwhile (block_migration_cleanup in migration/block.c). `Failed` if there is
+    no stream any more.
     """
-    await monitor.execute_oob("yank", instances=[{"type": "migration"}])
+    found = await monitor.execute_oob("query-yank")
+    copies = [each for each in found if each["type"] == "block-node"]
+    await monitor.execute_oob("yank", instances=[*copies, {"type": "migration"}])
 
 
 async def announce(
