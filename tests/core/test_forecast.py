@@ -11,6 +11,8 @@ from godwit.core.errors import Refused
 from godwit.core.forecast import (
     AROUND_MS,
     FIXED_MS,
+    LEAST_FIXED_MS,
+    NOTHING,
     Dirtied,
     Dirtying,
     Grounds,
@@ -141,6 +143,11 @@ def test_earlier_moves_correct_what_was_measured() -> None:
 
     assert (here.first_bytes, here.stream_bytes_per_s, here.around_ms) == (117 * MB, 90 * MB, 800)
     assert 8 < here.fixed_ms < 13
+
+
+def test_a_fixed_part_that_is_not_known_is_not_nothing() -> None:
+    assert given_(NOTHING, past(fixed_ms=0.0)).fixed_ms == FIXED_MS
+    assert given_(NOTHING, past(fixed_ms=0.5)).fixed_ms == LEAST_FIXED_MS
 
 
 def test_moves_of_other_vms_tell_of_the_link_only() -> None:

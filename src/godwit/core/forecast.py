@@ -19,6 +19,8 @@ from godwit.core.report import Forecast
 
 FIXED_MS = 12.0
 """Blackout that does not depend on what remains, where no earlier move tells: devices saved and loaded, the token."""
+LEAST_FIXED_MS = 2.0
+"""Nothing saves and loads devices faster."""
 AROUND_MS = 1200.0
 """What a move takes besides copying, where no earlier move tells: preparing and settling."""
 WARM_UP_MS = {Accelerator.tcg: 55.0, Accelerator.kvm: 2.0}
@@ -60,7 +62,7 @@ class Past(NamedTuple):
     around_ms: float
     """Besides copying and the blackout."""
     fixed_ms: float
-    """Of the blackout, what did not depend on what remained."""
+    """Of the blackout, what did not depend on what remained; 0: not known."""
     stream_bytes_per_s: float
     sent_bytes: int
     """By the end of the first pass."""
@@ -140,7 +142,7 @@ def grounds(
         first_bytes=first,
         dirtying=dirtying(samples, memory_bytes=memory_bytes),
         stream_bytes_per_s=known,
-        fixed_ms=_smoothed([each.fixed_ms for each in past], FIXED_MS),
+        fixed_ms=max(LEAST_FIXED_MS, _smoothed([each.fixed_ms for each in past if each.fixed_ms], FIXED_MS)),
         around_ms=_smoothed([each.around_ms for each in past], AROUND_MS),
         warm_up_ms=WARM_UP_MS[accelerator],
     )
