@@ -21,6 +21,7 @@ from godwit.core.errors import Failed, GodwitError, NotFound, TimedOut
 from godwit.core.migration import Migration, MigrationRequest
 from godwit.core.model import VmState
 from godwit.core.phase import Phase
+from godwit.host.process import start_ticks
 from godwit.lab.image import default_cache, ensure_image
 from godwit.lab.scenario import Scenario, wait_until
 
@@ -229,6 +230,7 @@ def strike(rig: Rig, victim: str, source: str, destination: str, line: socket.so
         for pid in _pids(rig, victim, what, (source, destination), host):
             with suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
+            wait_until(f"{victim} is dead", lambda pid=pid: start_ticks(pid) is None)  # type: ignore[misc]
         _go_on(line)
 
 
