@@ -22,7 +22,7 @@ def test_a_program_that_has_it_open_is_named(tmp_path: Path) -> None:
         name = f"{os.path.basename(sys.executable)}, pid {program.pid}"
         assert holders(disk) == [name]
         assert holders(disk, but={program.pid}) == []
-        assert blame(disk) == f"{disk} is held by {name}"
+        assert blame(disk) == f"{disk} is open in {name}"
         program.kill()
 
 
@@ -30,5 +30,5 @@ def test_where_nobody_here_has_it_another_host_does(tmp_path: Path) -> None:
     disk = tmp_path / "disk.raw"
     disk.write_bytes(b"")
 
-    assert blame(disk) == f"{disk} is held by no program on this host, so another host that sees the same disk"
+    assert blame(disk) == f"{disk} is open in no program on this host, so on another host that sees the same disk"
     assert holders(tmp_path / "absent") == []

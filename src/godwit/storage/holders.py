@@ -22,8 +22,8 @@ def holders(path: Path, *, but: Collection[int] = ()) -> list[str]:
 def blame(path: Path, *, but: Collection[int] = ()) -> str:
     """One sentence for an alarm."""
     here = holders(path, but=but)
-    who = " and ".join(here) if here else "no program on this host, so another host that sees the same disk"
-    return f"{path} is held by {who}"
+    who = " and ".join(here) if here else "no program on this host, so on another host that sees the same disk"
+    return f"{path} is open in {who}"
 
 
 def _open_files(process: Path) -> Iterator[tuple[int, int]]:
