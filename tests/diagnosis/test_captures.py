@@ -1,6 +1,7 @@
 """Captures of real moves in the lab: each fault is named, alone, and a healthy move has no finding.
 
-A seed splits them: rules are made to fit the ones to develop on; the others only judge them.
+A seed splits them for whoever changes a rule: fit it to the ones to develop on, and let the others judge. (While the
+first rules were made, all of them were looked at.)
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ SEED = 8
 FAULTY = sorted(name for name, case in CASES.items() if case["finding"])
 HEALTHY = sorted(CASES.keys() - set(FAULTY))
 DEVELOP = set(random.Random(SEED).sample(FAULTY, len(FAULTY) // 2))
-"""The faulty captures that were looked at while the rules were written."""
+"""The faulty captures to fit rules to."""
 
 
 def read(name: str, *nodes: str) -> Diagnosis:
@@ -62,5 +63,5 @@ def test_nor_has_any_capture_of_it_alone(name: str) -> None:
 
 def test_there_are_enough_and_they_are_small() -> None:
     assert len(FAULTY) >= 20
-    assert len(HEALTHY) >= 17
+    assert len(HEALTHY) >= 20
     assert all(file.stat().st_size < 100_000 for file in CAPTURES.glob("*.pcap"))
