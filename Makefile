@@ -1,10 +1,10 @@
 # Two at a time, each file in one piece: a lab is shared by the tests of its file, and most of them wait for guests.
 PARALLEL = -n 2 --dist loadfile
 
-.PHONY: help demo test acceptance bench bench-storage torture captures check lint format clean
+.PHONY: help demo test acceptance bench bench-storage bench-network torture captures check lint format clean
 
 help: ## Show this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: ## Migrate a VM there and back while clients talk to it, and show that none noticed
 	@tools/setup demo
@@ -33,6 +33,10 @@ bench-storage: ## Measure how fast disks go, beside qemu-img convert
 bench: ## Measure against virsh and bare QEMU: QUICK=1 takes 8 minutes, all of it 90; goes on where it stopped
 	@tools/setup bench
 	@.venv/bin/python -m benchmarks.compare $(if $(QUICK),--quick) $(BENCH)
+
+bench-network: ## Compare what migrations cost clients in frames and silence with bare QEMU (long; QUICK=1: a few)
+	@tools/setup test
+	@.venv/bin/python -m benchmarks.network $(if $(QUICK),--runs 3 --fresh)
 
 lint: ## Format, lint, types and imports
 	@tools/setup check

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
+import sys
 import sysconfig
 import tempfile
 from collections.abc import Iterator
@@ -13,7 +15,7 @@ from pathlib import Path
 import pytest
 
 import godwit
-from godwit.lab.scenario import Scenario
+from godwit.lab.scenario import Running, Scenario
 
 pytestmark = pytest.mark.lab
 
@@ -56,12 +58,17 @@ def ordinary() -> Iterator[Scenario]:
 
 
 def test_a_migration_under_traffic(ordinary: Scenario) -> None:
-    ordinary.create_vm("web", "host-a")
+    ip = ordinary.create_vm("web", "host-a").nics[0].ip
+    assert ip is not None
     with ordinary.traffic("web", kinds=("redis", "echo")) as traffic:
+        words = ["-m", "godwit.lab.udp_probe", str(ip.ip), "--rate", "1000", "--seconds", "6"]
+        probe = Running([*ordinary.look().node("client").enter, sys.executable, *words])
         report = ordinary.migrate("web", "host-b")
+        counted = json.loads(probe.end().out)
         clients = traffic.stop().clients
 
     assert report.outcome == "done"
+    assert (counted["lost"], counted["duplicates"] <= 2) == (0, True)
     assert ordinary.where_it_runs("web") == ("host-b",)
     assert [(each.survived, each.verified) for each in clients] == [(True, True)] * 2
     qemu = ordinary.qemu_pid("web", "host-b")

@@ -51,6 +51,11 @@ class Ear:
             self.heard.append(os.read(self.fd, 65536)[len(self.header) :])
         return self.heard
 
+    def reads(self, count: int) -> None:
+        """That many frames have been taken out."""
+        for _ in range(count):
+            self.heard.append(os.read(self.fd, 65536)[len(self.header) :])
+
     def hears(self, frame: bytes) -> None:
         """That frame has come."""
         until(lambda: frame in self.listen(), f"frame {frame.hex()} heard")

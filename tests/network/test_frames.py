@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import socket
+import struct
 from ipaddress import IPv4Address, IPv6Address
 from pathlib import Path
 
 import pytest
 
-from godwit.network.frames import gratuitous_arp, rarp, unsolicited_na
+from godwit.network.frames import gratuitous_arp, igmp_query, mld_query, rarp, tagged, unsolicited_na
 
-from .conftest import Lan, ip, until
+from .conftest import Ear, Lan, ip, until
 
 MAC = "52:54:00:12:34:56"
 
@@ -39,6 +41,36 @@ def test_unsolicited_na() -> None:
         "60000000 0020 3a ff" + address + "ff02 0000 0000 0000 0000 0000 0000 0001"
         "88 00 cb68 20000000" + address + "02 01 525400123456"
     )  # fmt: skip
+
+
+def test_tagged() -> None:
+    assert tagged(rarp(MAC), 42) == rarp(MAC)[:12] + bytes.fromhex("8100 002a") + rarp(MAC)[12:]
+
+
+@pytest.mark.root
+def test_a_kernel_tells_its_memberships_when_it_is_asked(lan: Lan) -> None:
+    """The machine behind `far` stands for a guest."""
+    Path("/proc/sys/net/ipv6/conf/far/disable_ipv6").write_text("0")
+    ip("address add 10.90.0.1/24 dev far")
+    ip("address add fe80::1/64 dev far nodad")
+    ear, far = lan.at("uplink"), socket.if_nametoindex("far")
+    with (
+        socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as four,
+        socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) as six,
+    ):
+        joined = socket.inet_aton("239.1.2.3") + bytes(4) + struct.pack("=i", far)
+        four.setsockopt(socket.IPPROTO_IP, socket.IP_ADD_MEMBERSHIP, joined)
+        joined = socket.inet_pton(socket.AF_INET6, "ff02::4242") + struct.pack("=i", far)
+        six.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_JOIN_GROUP, joined)
+        ear.says(igmp_query())
+        until(lambda: is_told(ear, "ef010203"), "the group of IPv4 is told")
+        ear.says(mld_query())
+        until(lambda: is_told(ear, "ff02" + "0" * 24 + "4242"), "the group of IPv6 is told")
+
+
+def is_told(ear: Ear, group: str) -> bool:
+    """As the answer to a query, not as somebody who has just joined (RFC 3376, 4.2.12)."""
+    return any(bytes.fromhex("02000000" + group) in each for each in ear.listen())
 
 
 @pytest.mark.root

@@ -69,7 +69,7 @@ def test_what_waits_goes_first_and_what_comes_goes_after(points: Points) -> None
     points.lan.at("gw-vm")
     time_limit = now_ms() + 5000
     points.turnout.capture.read()
-    while len(points.turnout.capture.before([], since_ms=0, most=9)) < 3:
+    while len(points.turnout.capture.before([], stopped_at_ms=0, most=9)) < 3:
         points.turnout.capture.read()
         assert now_ms() < time_limit
 
@@ -125,6 +125,18 @@ def test_what_was_read_long_before_the_stop_is_not_sent_again(points: Points) ->
     turned = points.turnout.turn(now_ms() + 60_000)
 
     assert turned.frames_replayed == 0
+
+
+def test_what_a_slow_qemu_read_last_is_sent_again_however_long_it_had_waited(points: Points) -> None:
+    tap = points.lan.at("gw-vm")
+    frames = points.send("1", "2", "3", "4", "5")
+    tap.hears(frames[-1])
+    points.vm.reads(3)
+
+    turned = points.turnout.turn(now_ms() + 60_000)
+
+    assert points.beyond_heard(frames[-1]) == frames[1:]
+    assert (turned.frames_drained, turned.frames_replayed) == (2, 2)
 
 
 def test_broadcasts_come_along_until_the_vm_runs_there(points: Points) -> None:

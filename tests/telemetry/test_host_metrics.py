@@ -9,9 +9,10 @@ from contextlib import suppress
 
 import pytest
 
-from godwit.contract.host import GoAnswer, HandedOver, Nothing, Order
+from godwit.contract.host import GoAnswer, HandedOver, Nothing, Order, Relayed
 from godwit.core.errors import Refused
 from godwit.core.model import VmState, VmStatus
+from godwit.core.report import RelayEnd
 from godwit.telemetry.exposition import exposed
 from godwit.telemetry.host_metrics import HostMetrics
 from godwit.telemetry.metrics import CONTENT_TYPE
@@ -31,8 +32,14 @@ def test_what_is_here_and_what_came_and_went() -> None:
     metrics.answered(order("m1"), GoAnswer(verdict="running"))
     metrics.answered(order("m3"), GoAnswer(verdict="returned"))
     metrics.answered(order("m4"), Nothing())
+    metrics.answered(order("m1"), Relayed(frames_drained=3, frames_relayed=40))  # it stands
+    for _ in range(2):
+        metrics.answered(order("m1"), Relayed(frames_drained=3, frames_relayed=50, ended=RelayEnd.learned))
     text = metrics.text().decode()
     for line in (
+        'godwit_relays_total{ended="learned"} 1.0',
+        'godwit_relay_frames_total{how="drained"} 3.0',
+        'godwit_relay_frames_total{how="relayed"} 50.0',
         'godwit_vms{state="running"} 1.0',
         'godwit_vms{state="crashed"} 0.0',
         "godwit_vm_memory_bytes 2.68435456e+08",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from contextlib import suppress
+from ipaddress import IPv4Address
 from itertools import chain
 
 from godwit.agent.local import LocalVm, Plug
@@ -12,9 +13,13 @@ from godwit.core.errors import GodwitError
 from godwit.core.model import Nic
 from godwit.core.report import Announcement
 from godwit.network import announce, frames
+from godwit.network.snoop import Snoop, Spoken
 from godwit.qemu import memory
 
 log = logging.getLogger("godwit.agent")
+
+Telling = tuple[str, int | None, bytes]
+"""Its kind, its VLAN, and its frame."""
 
 AT_MS = (0, 50, 200, 450, 800, 2000, 5000)
 """After RESUME; then every EVERY_MS."""
@@ -42,6 +47,7 @@ class Announcer:
         self.left_by: dict[str, None] = {}
         """The interfaces by which they left, in order."""
         self.begun = asyncio.Event()
+        self._snoops: dict[str, Snoop] = {}
 
     def begin(self, resumed_at: float) -> None:
         """Announcing goes on by itself; `resumed_at` is the loop's time of RESUME."""
@@ -59,6 +65,9 @@ class Announcer:
         if self._task:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
+        snoops, self._snoops = self._snoops, {}
+        for snoop in snoops.values():
+            snoop.close()
 
     async def _announce(self, resumed_at: float, first: tuple[int, ...]) -> None:
         loop = asyncio.get_running_loop()
@@ -73,19 +82,32 @@ class Announcer:
     async def _round(self, resumed_at: float, *, first: bool) -> None:
         at_ms = (asyncio.get_running_loop().time() - resumed_at) * 1000
         for plug, nic in zip(self._vm.passport.plugs, self._vm.passport.spec.nics, strict=True):
-            kinds = _frames(plug, nic)
+            told = _told(plug, nic, self._snoop(plug).heard())
             with suppress(GodwitError):
-                self.left_by |= dict.fromkeys(await announce.send(plug.tap, list(kinds.values())))
-                self.made += [Announcement(kind=kind, at_ms=at_ms) for kind in kinds]
+                self.left_by |= dict.fromkeys(await announce.send(plug.tap, [frame for _, _, frame in told]))
+                self.made += [Announcement(kind=kind, at_ms=at_ms, vlan=vlan) for kind, vlan, _ in told]
+                if first:
+                    await announce.ask_for_memberships(plug.tap)
         if first:
             await memory.announce(self._vm.machine.monitor, rounds=ROUNDS)
             self.made.append(Announcement(kind="announce-self", at_ms=at_ms))
 
+    def _snoop(self, plug: Plug) -> Snoop:
+        """From the first round on: before, the VM has said nothing."""
+        if plug.tap not in self._snoops:
+            self._snoops[plug.tap] = Snoop(plug.tap, plug.mac)
+        return self._snoops[plug.tap]
 
-def _frames(plug: Plug, nic: Nic) -> dict[str, bytes]:
-    kinds = {"rarp": frames.rarp(plug.mac)}
-    if nic.ip:
-        kinds["gratuitous-arp"] = frames.gratuitous_arp(plug.mac, nic.ip.ip)
-    if nic.ip6:
-        kinds["unsolicited-na"] = frames.unsolicited_na(plug.mac, nic.ip6.ip)
-    return kinds
+
+def _told(plug: Plug, nic: Nic, heard: list[Spoken]) -> list[Telling]:
+    """One RARP in each VLAN, then each address that we gave or heard of."""
+    given: list[Spoken] = [(None, each.ip) for each in (nic.ip, nic.ip6) if each]
+    spoken = dict.fromkeys([*given, *heard])
+    vlans = dict.fromkeys([None, *(vlan for vlan, _ in spoken)])
+    told = [("rarp", vlan, frames.rarp(plug.mac)) for vlan in vlans]
+    for vlan, address in spoken:
+        if isinstance(address, IPv4Address):
+            told.append(("gratuitous-arp", vlan, frames.gratuitous_arp(plug.mac, address)))
+        else:
+            told.append(("unsolicited-na", vlan, frames.unsolicited_na(plug.mac, address)))
+    return [(kind, vlan, frame if vlan is None else frames.tagged(frame, vlan)) for kind, vlan, frame in told]

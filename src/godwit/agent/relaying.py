@@ -71,7 +71,7 @@ class Relay:
                 await relay._standing.begin()
         return relay
 
-    async def prepare(self, vm: LocalVm) -> None:
+    async def prepare(self, vm: LocalVm, *, is_proven: bool = False) -> None:
         """The points can be thrown, and the way is open; `Refused` if it is not. On failure nothing of it is left."""
         if self._pointsman or not self._record.plugs:
             return
@@ -80,7 +80,7 @@ class Relay:
             for index, plug in enumerate(self._record.plugs):
                 self._turnouts.append(await self._turnout(index, plug, TapHandle.of(vm.machine.qemu_pid, fds[index])))
                 self._witnesses.append(Witness(plug.mac, await uplinks(plug.bridge), self._on_sight))
-            if not self.is_turned:
+            if not (is_proven or self.is_turned):
                 await self._prove()
             self._pointsman = Pointsman(vm.machine.run_dir / "events.sock", self._turnouts, self._on_turn)
             self._pointsman.start()

@@ -44,7 +44,7 @@ class Relays:
         if dropped := await tunnel.close_all_but(kept):
             log.warning("parts of relays that nobody needs were removed: %s", ", ".join(dropped))
 
-    async def prepare(self, vm: LocalVm, request: PrepareOutgoing) -> tuple[str, ...]:
+    async def prepare(self, vm: LocalVm, request: PrepareOutgoing, *, is_proven: bool = False) -> tuple[str, ...]:
         """The relay of a VM that is about to go is ready; returns what a person should know of it."""
         if (old := self._all.get(vm.name)) and old.order != request.order():
             await old.end(anyway=True)  # of an earlier migration; it would keep QEMU's second monitor
@@ -52,13 +52,13 @@ class Relays:
         record = RelayRecord(request=request, plugs=vm.passport.plugs)
         home = self._home(Place.of(self._config, vm.name).relay)
         relay = self._all[vm.name] = old or Relay(record, self._peer_of(request), home)
-        await relay.prepare(vm)
+        await relay.prepare(vm, is_proven=is_proven)
         return relay.notes
 
     async def prepare_again(self, vm: LocalVm, request: PrepareOutgoing) -> None:
         """After our own restart; the VM can go without."""
         try:
-            await self.prepare(vm, request)
+            await self.prepare(vm, request, is_proven=True)
         except (GodwitError, OSError) as error:  # a dead QEMU has no taps to relay from
             log.error("frames for %s may be lost when it goes: %s", vm.name, error)
 

@@ -8,7 +8,7 @@ from godwit.cli.show import print_pairs, print_table
 from godwit.cli.units import format_mib, format_ms
 from godwit.core.errors import Refused
 from godwit.core.model import MIB
-from godwit.core.report import Report
+from godwit.core.report import NetworkReport, Report
 from godwit.diagnosis.reporting import verdict
 
 
@@ -34,9 +34,12 @@ def print_report(report: Report) -> None:
             ("blackout", f"{_blackout(report)}{_predicted(report.forecast.blackout_ms)}"),
             ("transferred", format_mib(report.transferred_bytes)),
             ("connections", verdict(report.connections, saw_all=report.saw_all)),
-            ("frames", f"{report.network.frames_drained} drained, {report.network.frames_relayed} relayed"),
+            ("frames", _frames(report.network)),
+            ("relay", _relay(report.network)),
         ]
     )
+    if report.network.warning:
+        print(f"\nwarning: {report.network.warning}")
     _print_details(report)
 
 
@@ -58,8 +61,8 @@ def _print_details(report: Report) -> None:
         print_table(columns, went)
     if report.network.announcements:
         print()
-        told = [(each.kind, f"{each.at_ms:.1f} ms", each.witnessed_by) for each in report.network.announcements]
-        print_table(("ANNOUNCEMENT", "AFTER STOP", "WITNESSED BY"), told)
+        told = [(a.kind, a.vlan or "-", f"{a.at_ms:.1f} ms", a.witnessed_by) for a in report.network.announcements]
+        print_table(("ANNOUNCEMENT", "VLAN", "AFTER STOP", "WITNESSED BY"), told)
     if report.connections:
         print()
         columns = ("CLIENT", "SERVER", "LONGEST SILENCE", "RETRANSMISSIONS", "RESETS", "SURVIVED")
@@ -76,6 +79,18 @@ def _print_details(report: Report) -> None:
 def _blackout(report: Report) -> str:
     error = "" if report.clock_error_ms is None else f" +/- {report.clock_error_ms:.1f} ms"
     return format_ms(report.blackout_ms) + error
+
+
+def _frames(network: NetworkReport) -> str:
+    counts = {"drained": network.frames_drained, "sent twice": network.frames_replayed, "held": network.frames_held}
+    counts |= {"late": network.frames_late, "relayed": network.frames_relayed}
+    return ", ".join(f"{count} {name}" for name, count in counts.items())
+
+
+def _relay(network: NetworkReport) -> str:
+    if network.relay_removed_at_ms is None:
+        return "stands, or there was none"
+    return f"gone after {format_ms(network.relay_removed_at_ms)}: {network.relay_ended}"
 
 
 def _predicted(time_ms: float | None) -> str:

@@ -75,6 +75,8 @@ class Announcement(Fact):
 
     kind: str
     at_ms: float
+    vlan: int | None = None
+    """None: untagged."""
     witnessed_by: tuple[str, ...] = ()
 
 

@@ -13,7 +13,9 @@ import socket
 from collections.abc import Sequence
 
 from godwit.core.errors import Failed
+from godwit.network.frames import igmp_query, mld_query
 from godwit.network.netlink import index_of, opened
+from godwit.network.ring import VNET_NOTHING, Frame, Injector
 from godwit.network.tunnel import ENDS
 
 _FORWARDING = 3
@@ -25,6 +27,19 @@ async def send(tap: str, frames: Sequence[bytes]) -> tuple[str, ...]:
     Returns those ports' names. `Failed` if none took them.
     """
     return await asyncio.to_thread(_send, tap, frames)
+
+
+async def ask_for_memberships(tap: str) -> None:
+    """The VM has been asked, and nobody else, which multicast groups it is in: it tells the bridge and the network."""
+    await asyncio.to_thread(_ask_for_memberships, tap)
+
+
+def _ask_for_memberships(tap: str) -> None:
+    injector = Injector(tap)
+    try:
+        injector.send([Frame(VNET_NOTHING, igmp_query()), Frame(VNET_NOTHING, mld_query())])
+    finally:
+        injector.close()
 
 
 def _send(tap: str, frames: Sequence[bytes]) -> tuple[str, ...]:

@@ -8,7 +8,14 @@ from ipaddress import IPv4Address, IPv6Address
 _EVERYBODY = b"\xff" * 6
 _ALL_NODES = IPv6Address("ff02::1")
 _ALL_NODES_MAC = bytes.fromhex("333300000001")
-_ARP, _RARP, _IPV6 = 0x0806, 0x8035, 0x86DD
+_ALL_HOSTS = IPv4Address("224.0.0.1")
+_ALL_HOSTS_MAC = bytes.fromhex("01005e000001")
+_NOBODY = bytes.fromhex("020000000000")
+_NOBODY_LOCAL = IPv6Address("fe80::ff:fe00:0")
+_SOON = 1
+"""Tenths of a second within which memberships are to be told."""
+_ROBUSTNESS, _QUERY_INTERVAL_S = 2, 125
+_IPV4, _ARP, _RARP, _VLAN, _IPV6 = 0x0800, 0x0806, 0x8035, 0x8100, 0x86DD
 _ICMPV6 = 58
 _FRAME_BYTES_MIN = 60
 """Without the checksum that the hardware adds."""
@@ -39,6 +46,31 @@ def unsolicited_na(mac: str, ip: IPv6Address) -> bytes:
     message = message[:2] + struct.pack("!H", _checksum(pseudo + message)) + message[4:]
     header = struct.pack("!IHBB", 6 << 28, len(message), _ICMPV6, 255) + ip.packed + _ALL_NODES.packed
     return _frame(_ALL_NODES_MAC, own, _IPV6, header + message)
+
+
+def tagged(frame: bytes, vlan: int) -> bytes:
+    """The same in that VLAN (IEEE 802.1Q)."""
+    return frame[:12] + struct.pack("!HH", _VLAN, vlan) + frame[12:]
+
+
+def igmp_query() -> bytes:
+    """A general query (RFC 3376, 4.1), from nobody as a snooping switch sends it: who is in which group?"""
+    message = struct.pack("!BBHIBBH", 0x11, _SOON, 0, 0, _ROBUSTNESS, _QUERY_INTERVAL_S, 0)
+    message = message[:2] + struct.pack("!H", _checksum(message)) + message[4:]
+    alert = b"\x94\x04\x00\x00"
+    header = struct.pack("!BBHHHBBH", 0x46, 0xC0, 24 + len(message), 0, 0, 1, 2, 0) + bytes(4) + _ALL_HOSTS.packed
+    header = header[:10] + struct.pack("!H", _checksum(header + alert)) + header[12:] + alert
+    return _frame(_ALL_HOSTS_MAC, _NOBODY, _IPV4, header + message)
+
+
+def mld_query() -> bytes:
+    """The same for IPv6 (RFC 3810, 5.1)."""
+    message = struct.pack("!BBHHH16xBBH", 130, 0, 0, _SOON * 100, 0, _ROBUSTNESS, _QUERY_INTERVAL_S, 0)
+    pseudo = _NOBODY_LOCAL.packed + _ALL_NODES.packed + struct.pack("!II", len(message), _ICMPV6)
+    message = message[:2] + struct.pack("!H", _checksum(pseudo + message)) + message[4:]
+    alert = bytes.fromhex("3a00050200000100")
+    header = struct.pack("!IHBB", 6 << 28, len(alert) + len(message), 0, 1) + _NOBODY_LOCAL.packed + _ALL_NODES.packed
+    return _frame(_ALL_NODES_MAC, _NOBODY, _IPV6, header + alert + message)
 
 
 def _arp(operation: int, sender: bytes, sought: bytes) -> bytes:

@@ -22,8 +22,6 @@ SWALLOWED_MOST = 2
 """Frames per queue that QEMU may swallow while it stops."""
 LOOKS_MOST = 50
 """Into the siding; frames that come faster than they are taken out may as well be overtaken."""
-SWALLOWED_WITHIN_MS = 10.0
-"""Before STOP; what it read earlier was delivered, since the guest ran."""
 
 
 @dataclass(frozen=True)
@@ -90,8 +88,7 @@ class Turnout:
                 pour_into(self.inbound, self._siding.name)
             drained = self.handle.drain()
             self.capture.read()
-            since_ms = stopped_at_ms - SWALLOWED_WITHIN_MS
-            replayed = self.capture.before(drained, since_ms=since_ms, most=SWALLOWED_MOST)
+            replayed = self.capture.before(drained, stopped_at_ms=stopped_at_ms, most=SWALLOWED_MOST)
             self._injector.send([*replayed, *drained])
             held, late = self._let_go()
             self.turned = Turned(self._aside_at_ms, len(replayed), len(drained), held, late)

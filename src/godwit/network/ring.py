@@ -12,6 +12,7 @@ import socket
 import struct
 from collections import deque
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 
 from godwit.core.errors import Failed
@@ -22,7 +23,14 @@ HEADER_BYTES = 10
 VNET_NOTHING = bytes(HEADER_BYTES)
 """A header that leaves nothing to hardware."""
 FRAME_BYTES_MAX = 65536 + 256
-KEPT_FRAMES = 64
+KEPT_FRAMES = 10_064
+"""As many as wait in a tap at most, and those before them."""
+KEPT_BYTES = 32 << 20
+LAG_MS = 1.0
+"""QEMU reads a frame within this time after it entered the tap, unless it lags behind."""
+SWALLOWED_WITHIN_MS = 10.0
+"""Before STOP; what it read earlier was delivered, since the guest ran."""
+CAPTURE_BYTES = 32 << 20
 SACRIFICE = b"\xff" * 6 + b"\x02\x00\x00\x00\x00\x00" + b"\x88\xb5" + bytes(46)
 """A frame of the ethertype for local experiments (IEEE 802), which nobody answers."""
 
@@ -31,7 +39,7 @@ _PACKET_OUTGOING = 4
 _TUNGETVNETHDRSZ = 0x800454D7
 _ETH_P_ALL = 0x0003
 _NANOSECONDS = struct.Struct("=qq")
-_SO_TIMESTAMPNS = 35
+_SO_TIMESTAMPNS, _SO_RCVBUFFORCE = 35, 33
 
 
 @dataclass(frozen=True)
@@ -72,8 +80,11 @@ class Capture:
     def __init__(self, tap: str) -> None:
         self._socket = _packet_socket(tap, _ETH_P_ALL)
         self._socket.setsockopt(socket.SOL_SOCKET, _SO_TIMESTAMPNS, 1)
+        with suppress(PermissionError):  # of an ordinary user in a namespace: the usual size must do
+            self._socket.setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, CAPTURE_BYTES)
         self._socket.setblocking(False)
-        self._kept: deque[Frame] = deque(maxlen=KEPT_FRAMES)
+        self._kept: deque[Frame] = deque()
+        self._bytes = 0
 
     def fileno(self) -> int:
         """For a selector."""
@@ -88,15 +99,30 @@ class Capture:
                 return
             if address[2] == _PACKET_OUTGOING:
                 seconds, nanoseconds = _NANOSECONDS.unpack(ancillary[0][2][: _NANOSECONDS.size])
-                self._kept.append(Frame(data[:HEADER_BYTES], data[HEADER_BYTES:], seconds * 1000 + nanoseconds / 1e6))
+                self._keep(Frame(data[:HEADER_BYTES], data[HEADER_BYTES:], seconds * 1000 + nanoseconds / 1e6))
 
-    def before(self, drained: list[Frame], *, since_ms: float, most: int) -> list[Frame]:
-        """The frames that entered last, but before those drained: what QEMU may have read and not delivered."""
-        kept = list(self._kept)
-        taken = {frame.data for frame in drained}
-        while kept and kept[-1].data in taken:
-            kept.pop()
-        return [frame for frame in kept[-most:] if frame.at_ms >= since_ms]
+    def _keep(self, frame: Frame) -> None:
+        if len(self._kept) == KEPT_FRAMES:
+            self._bytes -= len(self._kept.popleft().data)
+        self._kept.append(frame)
+        self._bytes += len(frame.data)
+        while self._bytes > KEPT_BYTES:
+            self._bytes -= len(self._kept.popleft().data)
+
+    def before(self, drained: list[Frame], *, stopped_at_ms: float, most: int) -> list[Frame]:
+        """The frames that entered last, but before those drained: what QEMU may have read and not delivered.
+
+        One that entered a while before STOP was delivered then, unless QEMU lagged behind: if the first of those
+        drained had waited already, the one before it was read just before STOP, whenever it entered.
+        """
+        kept, taken, first = list(self._kept), {frame.data for frame in drained}, None
+        for _ in drained:
+            if not kept or kept[-1].data not in taken:
+                break
+            first = kept.pop()
+        if first and first.at_ms < stopped_at_ms - LAG_MS:
+            return kept[-most:]
+        return [frame for frame in kept[-most:] if frame.at_ms >= stopped_at_ms - SWALLOWED_WITHIN_MS]
 
     def close(self) -> None:
         """Gives the socket back."""

@@ -24,7 +24,7 @@ KINDS = {0x8035: "rarp", 0x0806: "arp", 0x86DD: "ipv6", 0x0800: "ipv4"}
 _SO_ATTACH_FILTER = 26
 _PACKET_OUTGOING = 4
 _ETH_P_ALL = 0x0003
-_SEEN_BYTES = 64
+_SEEN_BYTES = 128
 _LOAD_WORD, _LOAD_HALF, _EQUALS, _RETURN = 0x20, 0x28, 0x15, 0x06
 
 
@@ -48,8 +48,8 @@ class Witness:
         self, mac: str, ports: list[str], saw: Callable[[Sighting], None], *, ethertype: int | None = None
     ) -> None:
         self._saw = saw
-        program = _from(mac) if ethertype is None else _to(mac, ethertype)
-        self._sockets = [_listening(port, program) for port in ports]
+        program = spoken_by(mac) if ethertype is None else _to(mac, ethertype)
+        self._sockets = [listening(port, program) for port in ports]
         self._loop = asyncio.get_running_loop()
         for each in self._sockets:
             self._loop.add_reader(each, self._read, each)
@@ -83,7 +83,8 @@ Program = list[tuple[int, int, int, int]]
 """Classic BPF on the Ethernet header: the kernel lets nothing else through."""
 
 
-def _from(mac: str) -> Program:
+def spoken_by(mac: str) -> Program:
+    """Lets frames from that VM through."""
     sender = bytes.fromhex(mac.replace(":", ""))
     return [
         (_LOAD_WORD, 0, 0, 6),
@@ -109,7 +110,8 @@ def _to(mac: str, ethertype: int) -> Program:
     ]
 
 
-def _listening(port: str, program: Program) -> socket.socket:
+def listening(port: str, program: Program) -> socket.socket:
+    """A socket that hears at an interface what the program lets through, and does not block."""
     code = b"".join(struct.pack("=HBBI", *each) for each in program)
     buffer = ctypes.create_string_buffer(code)
     listening = socket.socket(socket.AF_PACKET, socket.SOCK_RAW | socket.SOCK_CLOEXEC, 0)

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from pydantic import BaseModel
 
-from godwit.contract.host import GoAnswer, HandedOver
+from godwit.contract.host import GoAnswer, HandedOver, Relayed
 from godwit.core.model import MIB, VmState, VmStatus
 from godwit.telemetry.metrics import BLACKOUT_BUCKETS_MS
 
@@ -29,6 +29,13 @@ class HostMetrics:
         self._blackout = Histogram(
             "godwit_blackout_ms", "Of the VMs that left this host.", buckets=BLACKOUT_BUCKETS_MS, registry=registry
         )
+        self._relays = Counter("godwit_relays", "Relays of frames that were taken down.", ["ended"], registry=registry)
+        self._frames = Counter(
+            "godwit_relay_frames",
+            "Frames that went after VMs, when their relay was taken down.",
+            ["how"],
+            registry=registry,
+        )
         self._told: set[tuple[str, str]] = set()
 
     def answered(self, request: BaseModel, answer: BaseModel) -> None:
@@ -41,6 +48,10 @@ class HostMetrics:
             self._blackout.observe(answer.blackout_ms)
         elif isinstance(answer, GoAnswer) and answer.verdict == RUNNING:
             self._in.inc()
+        elif isinstance(answer, Relayed) and answer.ended:
+            self._relays.labels(answer.ended.value).inc()
+            for how in ("replayed", "drained", "held", "late", "relayed"):
+                self._frames.labels(how).inc(getattr(answer, f"frames_{how}"))
         else:
             return
         self._told.add(key)
