@@ -23,7 +23,7 @@ def main(argv: list[str]) -> int:
     with torture_rig() as rig:
         flag = rig.directory / "no-journal"
         for number in range(2 * each):
-            how = ("with", "without")[number % 2]
+            how = ("with", "with", "without", "without")[number % 4]  # each in both directions
             flag.unlink(missing_ok=True)
             if how == "without":
                 flag.touch()
