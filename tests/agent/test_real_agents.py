@@ -24,6 +24,7 @@ from godwit.core.ownership import Ownership
 from godwit.core.placement import pin
 from godwit.lab.image import default_cache, ensure_image
 from godwit.main.agent import run as run_agent
+from godwit.qemu import guest_agent
 from godwit.qemu.machine import Machine
 from godwit.rpc import pki
 from godwit.rpc.remote import connect
@@ -149,6 +150,20 @@ def test_a_guest_that_is_still_booting_is_switched_off_gently(
 
     tell(story, image, certificates)
     assert [record.message for record in caplog.records if "did not power down" in record.message] == []
+
+
+def test_a_guest_agent_shuts_its_guest_down(image: Image, certificates: Path) -> None:
+    async def story(pair: Pair, source: RunningAgent, destination: RunningAgent) -> None:
+        name = pair.spec.name
+        await pair.source.start_vm(pair.start)
+        agent_socket = source.config.run_dir / "vms" / name / "agent.sock"
+        while not await guest_agent.shut_down(agent_socket, timeout_s=1):
+            pass  # it boots
+        async for status in pair.source.watch(Nothing()):
+            if (status.name, status.state) == (name, VmState.stopped):
+                return
+
+    tell(story, image, certificates)
 
 
 async def begin(pair: Pair, *, bandwidth_bytes_per_s: int | None = None) -> None:

@@ -19,6 +19,7 @@ from godwit.core.ownership import TABLE, Cue
 from godwit.host import process
 from godwit.host.facts import boot_id
 from godwit.host.journal_file import JournalFile
+from godwit.qemu import guest_agent
 from godwit.qemu.keeper import EXITED
 from godwit.qemu.machine import Machine
 from godwit.qemu.monitor import QmpEvent
@@ -26,6 +27,9 @@ from godwit.qemu.monitor import QmpEvent
 log = logging.getLogger("godwit.agent")
 
 FIND_AGAIN_S = 1.0
+ANSWER_S = 2.0
+"""A guest agent that has not answered by then is none."""
+
 PRESS_S = 5.0
 """Between two presses of a power button."""
 
@@ -157,7 +161,7 @@ class Vms:
             self._listeners.discard(queue)
 
     async def stop(self, request: StopVm) -> VmStatus:
-        """The VM's QEMU is gone: by ACPI within the grace, then off."""
+        """The VM's QEMU is gone: by its guest agent or ACPI within the grace, then off."""
         vm = self.get(request.name)
         vm.stopping = True
         is_off = await _power_down(vm.machine, request.grace_s) if vm.is_alive and request.grace_s else True
@@ -290,9 +294,14 @@ def process_of(machine: Machine) -> dict[str, int]:
 
 
 async def _power_down(machine: Machine, grace_s: float) -> bool:
-    """Whether it is off. Its power button is pressed again and again: a guest that still boots does not notice it."""
+    """Whether it is off. Its guest agent is asked; then its power button is pressed again and again: a guest that still
+    boots has no agent yet and does not notice the button."""
     try:
         async with asyncio.timeout(grace_s):
+            if await guest_agent.shut_down(machine.agent_socket, timeout_s=ANSWER_S):
+                log.info("the guest agent in %s shuts it down", machine.run_dir.name)
+                with suppress(TimeoutError):
+                    await asyncio.wait_for(machine.gone.wait(), PRESS_S)
             while not machine.gone.is_set():
                 with suppress(Unreachable):  # it is just ending
                     await machine.powerdown()

@@ -77,6 +77,11 @@ class Machine:
         return self._qemu.pid
 
     @property
+    def agent_socket(self) -> Path:
+        """Where the guest agent inside answers, if the guest has one."""
+        return self.run_dir / "agent.sock"
+
+    @property
     def qemu_start_ticks(self) -> int:
         """With the pid it names QEMU for ever."""
         return self._qemu.start_ticks
