@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from godwit.cli import names
 from godwit.cli.examples import example
 from godwit.cli.show import JsonOption, ManagerOption, connected, print_json, print_pairs, print_table
 from godwit.cli.units import format_mib
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
 
 app = typer.Typer(help="Datastores, where disks live.", no_args_is_help=True)
 
-DatastoreName = Annotated[str, typer.Argument(metavar="DATASTORE")]
+DatastoreName = Annotated[str, typer.Argument(metavar="DATASTORE", autocompletion=names.datastores)]
 
 
 @app.command("list", epilog=example("godwit datastore list"))
@@ -45,7 +46,7 @@ def show_datastore(name: DatastoreName, json: JsonOption = False, manager: Manag
 
 @app.command("add", epilog=example("godwit datastore add fast --path /srv/fast"))
 def add_datastore(
-    name: DatastoreName,
+    name: Annotated[str, typer.Argument(metavar="NAME")],
     path: Annotated[
         str, typer.Option(help="A directory, at one path on all hosts that see it, or iscsi://ADDRESS/TARGET.")
     ],

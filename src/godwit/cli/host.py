@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from godwit.cli import names
 from godwit.cli.examples import example
 from godwit.cli.show import JsonOption, ManagerOption, connected, print_json, print_pairs, print_table
 
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
 
 app = typer.Typer(help="Hosts: who there is, and who answers.", no_args_is_help=True)
 
-HostName = Annotated[str, typer.Argument(metavar="HOST")]
+HostName = Annotated[str, typer.Argument(metavar="HOST", autocompletion=names.hosts)]
 
 
 @app.command("list", epilog=example("godwit host list"))

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from godwit.cli import names
 from godwit.cli.examples import example
 from godwit.cli.show import JsonOption, ManagerOption, connected, print_json, warn
 from godwit.core.migration import Compress
@@ -31,10 +32,19 @@ EXAMPLES = example(
 
 @app.command("migrate", epilog=EXAMPLES)
 def migrate(
-    vms: Annotated[str, typer.Argument(metavar="VM[,VM...]", help="Whose turn it is, --parallel says.")],
+    vms: Annotated[
+        str,
+        typer.Argument(
+            metavar="VM[,VM...]", help="Whose turn it is, --parallel says.", autocompletion=names.several_vms
+        ),
+    ],
     host: Annotated[
         str | None,
-        typer.Argument(metavar="[HOST]", help="None: where most memory is free; with --datastore: as it is."),
+        typer.Argument(
+            metavar="HOST",
+            help="None: where most memory is free; with --datastore: as it is.",
+            autocompletion=names.hosts,
+        ),
     ] = None,
     datastore: Annotated[
         list[str] | None,

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from godwit.cli import names
 from godwit.cli.examples import example
 from godwit.cli.show import JsonOption, ManagerOption, connected, print_json, print_pairs, print_table, warn
 
@@ -15,7 +16,8 @@ if TYPE_CHECKING:
 
 app = typer.Typer(help="Migrations, under way and ended.", no_args_is_help=True)
 
-Id = Annotated[str, typer.Argument(metavar="ID")]
+Id = Annotated[str, typer.Argument(metavar="ID", autocompletion=names.migrations)]
+IdUnderWay = Annotated[str, typer.Argument(metavar="ID", autocompletion=names.migrations_under_way)]
 
 
 @app.command("list", epilog=example("godwit migration list", "godwit migration list --json"))
@@ -44,7 +46,7 @@ def show_migration(id: Id, json: JsonOption = False, manager: ManagerOption = No
 
 
 @app.command("watch", epilog=example("godwit migration watch m1"))
-def watch_migration(id: Id, manager: ManagerOption = None) -> None:
+def watch_migration(id: IdUnderWay, manager: ManagerOption = None) -> None:
     """Follow a migration to its end; the exit status is that of `godwit migrate`. Ctrl-C leaves it alone."""
     from godwit.cli.migrate import summary
     from godwit.cli.watch import display, raise_outcome
@@ -68,7 +70,7 @@ def watch_migration(id: Id, manager: ManagerOption = None) -> None:
 
 
 @app.command("cancel", epilog=example("godwit migration cancel m1"))
-def cancel_migration(id: Id, manager: ManagerOption = None) -> None:
+def cancel_migration(id: IdUnderWay, manager: ManagerOption = None) -> None:
     """Undo a migration, while that is possible, and wait until it is undone."""
     from godwit.cli.watch import raise_outcome
     from godwit.core.errors import Cancelled

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from godwit.cli import names
 from godwit.cli.examples import example
 from godwit.cli.show import JsonOption, ManagerOption, connected, print_json, print_pairs, print_table, warn
 
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
 
 app = typer.Typer(help="Virtual machines.", no_args_is_help=True)
 
-VmName = Annotated[str, typer.Argument(metavar="NAME")]
+VmName = Annotated[str, typer.Argument(metavar="NAME", autocompletion=names.vms)]
 
 
 @app.command(
@@ -29,12 +30,15 @@ def create_vm(
     context: typer.Context,
     name: Annotated[str | None, typer.Argument(metavar="NAME")] = None,
     file: Annotated[Path | None, typer.Option(help="All of it, in YAML: see `godwit vm schema`.")] = None,
-    image: Annotated[str, typer.Option(help="What it boots: an image's name, or a disk image's path.")] = "base",
+    image: Annotated[
+        str, typer.Option(help="What it boots: an image's name, or a disk image's path.", autocompletion=names.images)
+    ] = "base",
     memory: Annotated[str, typer.Option(help="Such as 512MiB or 2GiB.")] = "512MiB",
     cpus: Annotated[int, typer.Option(help="How many virtual CPUs.")] = 1,
     cpu_model: Annotated[str | None, typer.Option(help="Such as Nehalem; none: the best that all hosts have.")] = None,
     network: Annotated[
-        list[str] | None, typer.Option(metavar="NAME[=CIDR]", help="A network card; may be repeated.")
+        list[str] | None,
+        typer.Option(metavar="NAME[=CIDR]", help="A network card; may be repeated.", autocompletion=names.networks),
     ] = None,
     ip: Annotated[str | None, typer.Option(metavar="CIDR", help="Of the first card; none: from the pool.")] = None,
     disk: Annotated[
@@ -43,7 +47,9 @@ def create_vm(
     ] = None,
     firmware: Annotated[str, typer.Option(help="bios or uefi; only with a disk image.")] = "bios",
     disk_size: Annotated[str | None, typer.Option(help="What the disk image's copy is grown to.")] = None,
-    datastore: Annotated[str | None, typer.Option(help="Where the disk image's copy lies.")] = None,
+    datastore: Annotated[
+        str | None, typer.Option(help="Where the disk image's copy lies.", autocompletion=names.datastores)
+    ] = None,
     link: Annotated[bool, typer.Option("--link", help="Keep only what differs from the disk image.")] = False,
     cloud_init: Annotated[bool, typer.Option(help="Tell cloud-init in the disk image's guest who it is.")] = True,
     user: Annotated[str | None, typer.Option(help="Who may log in there; none: godwit.")] = None,
@@ -56,7 +62,9 @@ def create_vm(
         list[str] | None,
         typer.Option(metavar="RULE", help="never-migrate, keep-apart=GROUP, max-stall=TIME; may be repeated."),
     ] = None,
-    host: Annotated[str | None, typer.Option(help="Where it starts; none: where most memory is free.")] = None,
+    host: Annotated[
+        str | None, typer.Option(help="Where it starts; none: where most memory is free.", autocompletion=names.hosts)
+    ] = None,
     json: JsonOption = False,
     manager: ManagerOption = None,
 ) -> None:
@@ -68,8 +76,15 @@ def create_vm(
         _refuse_more_words(context)
         request = read_spec(file)
     else:
-        told = {"name": name, "cpus": cpus, "cpu_model": cpu_model, "firmware": firmware, "host": host, "ip": ip}
-        told |= {"rules": rule or []}  # type: ignore[dict-item]
+        told = {
+            "name": _named(name),
+            "cpus": cpus,
+            "cpu_model": cpu_model,
+            "firmware": firmware,
+            "host": host,
+            "ip": ip,
+        }
+        told |= {"rules": rule or []}
         words = ImageWords(
             image=image,
             size=disk_size,
@@ -203,6 +218,16 @@ def _refuse_more_words(context: typer.Context) -> None:
     ]
     if given:
         raise Invalid(f"with --file all is said in the file: leave out {', '.join(given)}")
+
+
+def _named(name: str | None) -> str:
+    from godwit.core.errors import Invalid
+
+    if name is None:
+        raise Invalid(
+            "the VM has no name: write `godwit vm create NAME`, or describe it in a file and name that: --file"
+        )
+    return name
 
 
 def _told(vm: VmView, json: bool, text: str) -> None:

@@ -53,10 +53,13 @@ RESUME_PAUSE_S = 0.5
 class Client:
     """One manager, spoken to over its unix socket (a path), or over TCP (a `Remote`)."""
 
-    def __init__(self, place: Place, *, pause: Callable[[float], None] = time.sleep) -> None:
+    def __init__(
+        self, place: Place, *, pause: Callable[[float], None] = time.sleep, timeout_s: float = ANSWER_S
+    ) -> None:
         self._place = place
         self._pause = pause
-        self._http = http_client(place, timeout_s=ANSWER_S)
+        self._answer_s = timeout_s
+        self._http = http_client(place, timeout_s=timeout_s)
 
     def __enter__(self) -> Client:
         return self
@@ -244,7 +247,7 @@ class Client:
         *,
         body: BaseModel | None = None,
         key: str | None = None,
-        timeout_s: float = ANSWER_S,
+        timeout_s: float | None = None,
     ) -> T:
         answer = self._send(method, path, body, key, timeout_s=timeout_s)
         try:
@@ -263,9 +266,9 @@ class Client:
         body: BaseModel | None = None,
         key: str | None = None,
         *,
-        timeout_s: float = ANSWER_S,
+        timeout_s: float | None = None,
     ) -> httpx.Response:
-        words: dict[str, Any] = {"timeout": timeout_s}
+        words: dict[str, Any] = {"timeout": timeout_s or self._answer_s}
         if body is not None:
             headers = {"Content-Type": "application/json"} | ({"Idempotency-Key": key} if key else {})
             words |= {"content": body.model_dump_json(), "headers": headers}

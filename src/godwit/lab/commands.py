@@ -109,6 +109,10 @@ def execute(
         os.execvpe(words[0], words, lab.environment)
 
 
+_WANTED = {
+    "rate": "a rate is written like 1gbit or 100mbit, or is unlimited",
+    "hosts": "a lab has 2 to 8 hosts",
+}
 _FAULTS = " ".join(f"{name}:HOST - {what}." for name, what in faults.NAMES.items())
 
 
@@ -154,8 +158,11 @@ def _without_dashes(command: list[str]) -> list[str]:
 
 def _first_complaint(error: ValidationError) -> str:
     first = error.errors()[0]
-    where = "".join(f"--{str(part).replace('_', '-')}: " for part in first["loc"][:1])
-    return f"{where}{first['msg'].removeprefix('Value error, ')}; see godwit lab up --help"
+    if not first["loc"]:
+        return f"{first['msg'].removeprefix('Value error, ')}; see `godwit lab up --help`"
+    name = str(first["loc"][0])
+    what = _WANTED.get(name, f"{first['msg']}; see `godwit lab up --help`")
+    return f"--{name.replace('_', '-')} {first['input']}: {what}"
 
 
 @contextmanager

@@ -35,10 +35,6 @@ COMMANDS = {
 """Where each command is, in the order of the help."""
 
 
-COMPLETE = "_GODWIT_COMPLETE"
-"""Set by the lines of `godwit completion` when a shell asks what may come next."""
-
-
 class LazyGroup(typer.core.TyperGroup):
     """A group whose commands are imported when they are asked for: `godwit vm list` must not wait for the lab."""
 
@@ -56,11 +52,23 @@ class LazyGroup(typer.core.TyperGroup):
         return command
 
 
+START = "\n\n".join(
+    (
+        "To see it on this machine alone:",
+        "$ godwit lab up",
+        "$ godwit vm create web-1 --network lan",
+        "$ godwit migrate web-1",
+        "$ godwit lab down",
+        "For real hosts: docs/install.md.",
+    )
+)
+"""Below the help, for whoever types `godwit` for the first time."""
+
 app = typer.Typer(
     cls=LazyGroup,
     help="Moves running virtual machines between hosts without dropping a connection.",
     no_args_is_help=True,
-    add_completion=False,
+    epilog=START,
     pretty_exceptions_enable=False,
 )
 
@@ -92,8 +100,6 @@ def root(
 
 def main(arguments: Sequence[str]) -> int:
     """Does what the arguments say and returns the exit status; whatever goes wrong is one line on standard error."""
-    if COMPLETE in os.environ:
-        _know_shells()
     try:
         app(list(arguments), prog_name="godwit")
     except GodwitError as error:
@@ -115,12 +121,6 @@ def run() -> None:
     """The program."""
     os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")  # there are none; looking for them takes time
     sys.exit(main(sys.argv[1:]))
-
-
-def _know_shells() -> None:
-    from typer.completion import completion_init  # type: ignore[attr-defined]
-
-    completion_init()
 
 
 def _failed(error: BaseException, text: str, status: int) -> int:

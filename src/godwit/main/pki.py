@@ -46,8 +46,8 @@ def init(directory: Annotated[Path, typer.Option("--dir", help="Where the author
     )
 )
 def issue(
-    role: Annotated[For, typer.Argument(help="Whom it is for.")],
-    name: Annotated[str, typer.Argument(help="The host's name (agent only).")] = "",
+    role: Annotated[For, typer.Argument(metavar="manager|agent", help="Whom it is for.")],
+    name: Annotated[str, typer.Argument(metavar="NAME", help="The host's name (agent only).")] = "",
     *,
     directory: Annotated[Path, typer.Option("--dir", help="Where the authority lies.")],
     address: Annotated[list[str] | None, typer.Option(help="An IP address of the host; may be repeated.")] = None,
@@ -61,7 +61,7 @@ def issue(
 
 @app.command(epilog=example("godwit pki token alice --role operate", "godwit pki token grafana --role read"))
 def token(
-    name: Annotated[str, typer.Argument(help="Whose it is; the audit log shows it.")],
+    name: Annotated[str, typer.Argument(metavar="NAME", help="Whose it is; the audit log shows it.")],
     role: Annotated[Role, typer.Option(help="read: sees; operate: also starts, stops, moves; admin: everything.")],
 ) -> None:
     """Make a token for the REST API over TCP. It is printed once and stored nowhere."""
