@@ -46,7 +46,7 @@ def test_the_document_leads_to_a_migration(machines: Mapping[str, Machine]) -> N
             if kind == "toml":
                 machines[name].write(path, text)
                 continue
-            told |= {line: machines[name].run(line) for line in _commands(text)}
+            told |= {line: machines[name].run(line) for line in commands(text)}
 
     assert told["godwit host list"].count("reachable") == 2
     assert "outcome:     done" in told["godwit migration report m1"]
@@ -105,7 +105,7 @@ def test_a_full_disk_refuses_the_move_and_loses_no_vm(full: str, installed: Mapp
     manager.run("godwit migrate web-1 host-b")
 
 
-def _commands(text: str) -> list[str]:
+def commands(text: str) -> list[str]:
     """A line each; what one exports the next ones have."""
     commands, exports = [], ""
     for line in text.splitlines():
