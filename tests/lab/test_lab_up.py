@@ -359,6 +359,19 @@ def test_a_lab_that_cannot_be_made_leaves_nothing(shell: Shell, tmp_path: Path) 
     assert not shell.state.exists()
 
 
+def test_a_lab_that_is_interrupted_leaves_nothing(shell: Shell) -> None:
+    words = [sys.executable, "-m", "godwit.main.godwit", "lab", "up"]
+    with subprocess.Popen(words, env=shell.env, stderr=subprocess.PIPE, text=True) as starting:
+        assert starting.stderr is not None
+        while "waiting for agents" not in starting.stderr.readline():
+            pass
+        starting.send_signal(signal.SIGINT)
+        assert starting.stderr.read().splitlines()[-1] == "godwit: interrupted"
+        assert starting.wait() == 130
+    assert not shell.runtime.exists()
+    assert not shell.state.exists()
+
+
 def test_a_home_that_cannot_be_written_is_named(shell: Shell) -> None:
     done = subprocess.run(
         shell.argv("up", "--no-daemons"),

@@ -54,6 +54,11 @@ def test_with_debug_the_traceback_is_shown(monkeypatch: pytest.MonkeyPatch, caps
     assert told.endswith("godwit: in doubt\n")
 
 
+def test_ctrl_c_is_told_in_a_word(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run_command(monkeypatch, raising(KeyboardInterrupt())) == 130
+    assert capsys.readouterr().err.strip() == "godwit: interrupted"
+
+
 def test_the_help_names_every_command(capsys: pytest.CaptureFixture[str]) -> None:
     assert godwit.main(["--help"]) == 0
     shown = capsys.readouterr().out

@@ -32,8 +32,9 @@ _DETACHED = 'setsid "$@" </dev/null >>"$0" 2>&1 & echo $!'
 def up(lab: Lab, settings: Settings, progress: Progress) -> bool:
     """The lab is up with these settings and everything in it answers; false if it was up already.
 
-    `Refused` if it is up with others. What a killed lab left is removed first; if this one cannot be made,
-    nothing of it is left either. Only a daemon that does not answer leaves the lab up, for its log to be read.
+    `Refused` if it is up with others. What a killed lab left is removed first; if this one cannot be made, or somebody
+    interrupts us, nothing of it is left either. Only a daemon that does not answer leaves the lab up, for its log to be
+    read.
     """
     if settings.daemons:
         demand_tun()
@@ -48,8 +49,14 @@ def up(lab: Lab, settings: Settings, progress: Progress) -> bool:
         elif running.settings != settings:
             raise Refused(f"lab {lab.name} is up with other options: end it with godwit lab down first")
     if settings.daemons:
-        progress("waiting for agents and manager")
-        wait_answering(lab, settings)
+        try:
+            progress("waiting for agents and manager")
+            wait_answering(lab, settings)
+        except KeyboardInterrupt:
+            if running is None:
+                progress("interrupted: removing what was made")
+                down(lab)
+            raise
     return running is None
 
 

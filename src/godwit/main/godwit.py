@@ -113,6 +113,8 @@ def main(arguments: Sequence[str]) -> int:
         text = f"a bug: {type(error).__name__}: {error}; set GODWIT_DEBUG=1 to see where, and report it"
         return _failed(error, " ".join(text.split()), 1)
     except SystemExit as leaving:
+        if _is_by_keyboard(leaving):
+            return _failed(leaving, "interrupted", 130)
         return leaving.code if isinstance(leaving.code, int) else int(leaving.code is not None)
     return 0
 
@@ -121,6 +123,13 @@ def run() -> None:
     """The program."""
     os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")  # there are none; looking for them takes time
     sys.exit(main(sys.argv[1:]))
+
+
+def _is_by_keyboard(error: BaseException | None) -> bool:
+    """Somebody pressed Ctrl-C, which typer turns into an exit without a word."""
+    while error and not isinstance(error, GodwitError | KeyboardInterrupt):
+        error = error.__context__
+    return isinstance(error, KeyboardInterrupt)
 
 
 def _failed(error: BaseException, text: str, status: int) -> int:

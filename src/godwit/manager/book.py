@@ -40,7 +40,9 @@ class Book:
         self._phase = step(self._phase, phase)
         kind = EventKind.ended if phase in ENDED else EventKind.phase_entered
         now = datetime.now(UTC)
-        text = f"{phase}: {error.message}" if error else str(phase)
+        text = error.message if error else str(phase)
+        if not text.startswith(phase):
+            text = f"{phase}: {text}"
         fields: dict[str, Any] = {"phase": phase}
         if phase in ENDED:
             fields["ended_at"] = now
