@@ -12,6 +12,8 @@ import sys
 import time
 
 ETH_P_IP = 0x0800
+ETH_P_ALL = 0x0003
+"""A bridge takes what comes in by a port before sockets for one protocol are asked: those for all hear it first."""
 PACKET_OUTGOING = 4
 ICMP = 1
 ECHO_REQUEST = 8
@@ -32,8 +34,8 @@ def main(argv: list[str]) -> None:
     mac = bytes.fromhex(argv[0].replace(":", ""))
     with selectors.DefaultSelector() as selector:
         for port in argv[1:]:
-            listening = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(ETH_P_IP))
-            listening.bind((port, ETH_P_IP))
+            listening = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(ETH_P_ALL))
+            listening.bind((port, ETH_P_ALL))
             selector.register(listening, selectors.EVENT_READ, port)
         print("ready", flush=True)
         while True:

@@ -275,11 +275,13 @@ def _judged(rig: Rig, case: Case, ended: Migration | None, *, source: str, since
     is_alive = writer.is_alive(ALIVE_S)
     if ended is None:
         problems.append(f"the migration did not end: {_last_words(rig)}")
-    copies_end = len(rig.beacon.ports(time.time() * 1000 - 500)) if is_alive else 0
+    copies_end = len(rig.beacon.ports()) if is_alive else 0
     has_run_there = any(host != source and end >= begun_s for host, _, end in rig.logs.intervals())
     may_die = case.victim == "source-qemu" or (case.victim == "destination-qemu" and has_run_there)
     if not is_alive and not may_die:
         problems.append("the VM's connection did not live on")
+    if is_alive and copies_end != 1:
+        problems.append(f"{copies_end} copies are heard in the end")
     if double := doubled(rig.beacon.beats[since:]):
         problems.append(f"two copies sent: {double[:3]}")
     intervals = [each for each in rig.logs.intervals() if each[2] >= begun_s]
@@ -309,7 +311,7 @@ def _revive(rig: Rig, told: Outcome) -> None:
         _check_records(rig, told)
         rig.lab.client.start_vm(VM)
         rig.begin_programs()
-        told.running_copies_end = len(rig.beacon.ports(time.time() * 1000 - 500))
+        told.running_copies_end = len(rig.beacon.ports())
     except GodwitError as error:
         told.problems.append(f"the VM could not be started again: {error.message}")
 

@@ -18,6 +18,9 @@ from godwit.lab.scenario import Scenario
 from godwit.lab.traffic_process import piped
 
 LOOK_S = 0.02
+ENOUGH = 5
+"""Beats, 50 ms apart: two copies that run are both heard in them."""
+SILENCE_S = 5.0
 BEACON = Path(__file__).with_name("beacon.py")
 WRAP = 1 << 16
 
@@ -55,9 +58,12 @@ class Beacon:
         with self._process:
             pass
 
-    def ports(self, since_ms: float) -> set[str]:
-        """Where it was heard since then."""
-        return {beat.port for beat in list(self.beats) if beat.at_ms >= since_ms}
+    def ports(self) -> set[str]:
+        """Where it is heard from now on, over some beats; none if it falls silent."""
+        since, until_s = len(self.beats), time.monotonic() + SILENCE_S
+        while len(self.beats) < since + ENOUGH and time.monotonic() < until_s:
+            time.sleep(LOOK_S)
+        return {beat.port for beat in self.beats[since:]}
 
 
 def doubled(beats: list[Beat]) -> list[str]:
