@@ -15,7 +15,7 @@ test: ## Run every test but the longest, those with real VMs too
 	@.venv/bin/pytest $(PARALLEL) -m "not acceptance"
 
 acceptance: ## Run the acceptance tests only: godwit as users meet it
-	@tools/setup test
+	@tools/setup acceptance
 	@.venv/bin/pytest tests/acceptance
 
 torture: ## Strike everything at every point of a hand-over: CASES=N draws N by SEED=S; goes on where it stopped
