@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from typing import cast
+from collections.abc import AsyncIterator
+from typing import Any, cast
 
 import pytest
 
-from godwit.contract.host import Host, StartVm, VmRef
-from godwit.core.errors import Cancelled, Refused
+from godwit.contract.host import Host, Order, StartVm, VmRef
+from godwit.core.errors import Cancelled, Refused, Unresolved
 from godwit.core.looked import Answer, Pulse
-from godwit.core.migration import EventKind, MigrationRequest
+from godwit.core.migration import Event, EventKind, MigrationRequest
 from godwit.core.phase import Phase
 from godwit.core.plan import Move
 from godwit.flow.migrate import migrate
@@ -236,5 +237,30 @@ def test_a_pulse_that_cannot_be_felt_changes_nothing(fault: Fault) -> None:
         assert [each for each in diary.events if "pulse" in each.data] == []
         assert world.runs_on == ["host-b"]
         assert world.leftovers() == []
+
+    run(story())
+
+
+class Lost:
+    """A source that finds while copying that nobody may run the VM any more."""
+
+    def __init__(self, host: Host) -> None:
+        self._host = host
+
+    def __getattr__(self, verb: str) -> Any:
+        return getattr(self._host, verb)
+
+    async def copy(self, request: Order, /) -> AsyncIterator[Event]:
+        raise Unresolved(f"{request.vm} may not run here any more")
+        yield
+
+
+def test_a_copy_of_which_nobody_knows_who_runs_it_is_in_doubt_and_nothing_is_ended() -> None:
+    async def story() -> None:
+        world = await a_world()
+        diary = await tell(world, {"source": cast(Host, Lost(world.source))})
+        assert diary.phase is Phase.in_doubt
+        assert world.runs_on == ["host-a"]
+        assert Phase.undoing not in diary.phases
 
     run(story())

@@ -49,8 +49,8 @@ class Waits(Value):
     stall_s: float = Field(default=10.0, gt=0)
     """For the end of a stream that was sent and of which nothing comes in; then the token goes back."""
     never_came_s: float = Field(default=30.0, gt=0)
-    """For a stream whose source is dead and that nobody has begun; then nobody will: a dead process opens no connection,
-    and its kernel sends no second SYN for it."""
+    """For a stream whose source is dead and that nobody has begun; then nobody will: a dead process opens no
+    connection, and its kernel sends no second SYN for it."""
 
 
 class AgentConfig(Value):

@@ -34,7 +34,7 @@ STEPS = MappingProxyType(
         P.checking: {P.reserving, P.failed, P.cancelled},
         P.reserving: {P.preparing, P.undoing},
         P.preparing: {P.copying, P.undoing},
-        P.copying: {P.handing_over, P.undoing},
+        P.copying: {P.handing_over, P.undoing, P.in_doubt},
         P.handing_over: {P.settling, P.undoing, P.in_doubt, P.lost},
         P.settling: {P.done, P.in_doubt},
         P.undoing: {P.failed, P.cancelled, P.in_doubt},
