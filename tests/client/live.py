@@ -85,6 +85,12 @@ class Live:
     def _run(self) -> None:
         asyncio.set_event_loop(self._loop)
         self._loop.run_until_complete(self._serve())
+        rest = asyncio.all_tasks(
+            self._loop
+        )  # as asyncio.run does: what was cancelled a moment ago has yet to hear of it
+        for task in rest:
+            task.cancel()
+        self._loop.run_until_complete(asyncio.gather(*rest, return_exceptions=True))
 
     async def _serve(self) -> None:
         metrics = Metrics()
