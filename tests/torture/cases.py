@@ -211,6 +211,7 @@ def run(rig: Rig, case: Case) -> Outcome:
         outcome.outcome = f"not reached, {outcome.outcome}"
     _check_records(rig, outcome)
     _check_leftovers(rig, outcome)
+    rig.lab.wait_answering()
     outcome.seconds = round(time.time() - begun_s, 1)
     return outcome
 
