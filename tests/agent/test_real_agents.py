@@ -244,6 +244,24 @@ def test_a_move_is_undone_after_its_agents_were_restarted(image: Image, certific
     tell(story, image, certificates)
 
 
+def test_a_qemu_that_was_never_armed_is_gone_after_the_undo(image: Image, certificates: Path) -> None:
+    """The destination's agent died between noting what it began and arming it."""
+
+    async def story(pair: Pair, source: RunningAgent, destination: RunningAgent) -> None:
+        await pair.source.start_vm(pair.start)
+        await pair.prepare()
+        await destination.stop()
+        for journal in destination.config.state_dir.glob("vms/*/journal"):
+            journal.unlink()
+        await destination.start()
+        await pair.undo()
+
+        assert await pids(pair.destination) == []
+        await pair.prepare()
+
+    tell(story, image, certificates)
+
+
 def test_a_move_that_was_handed_over_is_answered_by_restarted_agents(image: Image, certificates: Path) -> None:
     async def story(pair: Pair, source: RunningAgent, destination: RunningAgent) -> None:
         await begin(pair)

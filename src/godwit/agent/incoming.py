@@ -107,7 +107,10 @@ class Incoming:
             raise Unresolved(
                 f"{self.order.vm} was handed to this host, which is its owner or will be: see its journal"
             ) from None
-        if is_ours:
+        was_armed = (
+            self.vm.owner.state_for(self.order) is not None
+        )  # else the agent died before, and nothing can run it
+        if is_ours or not was_armed:
             await self._quit()
         await self.close()
 
