@@ -102,6 +102,7 @@ def write_locked(disk: Path) -> Iterator[None]:
 def test_a_disk_that_somebody_holds_is_an_alarm_and_never_forced(rigs: Rigs) -> None:
     rig = rigs.get()
     source, destination = rig.home, rig.other(rig.home)
+    since = len(rig.beacon.beats)  # a VM that an earlier case killed began to count anew
     log = rig.lab.lab.data_dir / "logs" / f"{destination}.log"
     with ExitStack() as held, armed(rig.directory, destination, "qmp cont before") as wait:
         migration = rig.migrate()
@@ -117,4 +118,4 @@ def test_a_disk_that_somebody_holds_is_an_alarm_and_never_forced(rigs: Rigs) -> 
     assert rig.wait_ended(migration.id).phase is Phase.done
     assert rig.writer is not None
     assert rig.writer.is_alive(ALIVE_S)
-    assert doubled(rig.beacon.beats) == []
+    assert doubled(rig.beacon.beats[since:]) == []
