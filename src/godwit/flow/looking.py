@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
@@ -18,6 +18,7 @@ from godwit.core.model import VmSpec
 from godwit.core.plan import Move
 from godwit.core.preflight_files import paths
 
+Q = TypeVar("Q")
 T = TypeVar("T")
 
 LOOK_S = 5.0
@@ -36,7 +37,7 @@ async def look_closer(move: Move, source: Host, destination: Host) -> Looked:
     """What hosts tell only when asked; what could not be looked at is among the failures."""
     tries = _Tries()
     vm, files, segments = await asyncio.gather(
-        tries.ask("the VM", source.look_at_vm(VmRef(name=move.spec.name)), otherwise=None),
+        tries.ask("the VM", source.look_at_vm, VmRef(name=move.spec.name), otherwise=None),
         _files(move, source, destination, tries),
         _segments(move, source, destination, tries),
     )
@@ -47,11 +48,11 @@ async def look_closer(move: Move, source: Host, destination: Host) -> Looked:
 class _Tries:
     failures: list[str] = field(default_factory=list)
 
-    async def ask(self, what: str, asking: Awaitable[T], *, otherwise: T) -> T:
+    async def ask(self, what: str, verb: Callable[[Q], Awaitable[T]], request: Q, *, otherwise: T) -> T:
         """The answer; without one, that is noted."""
         try:
             async with asyncio.timeout(LOOK_S):
-                return await asking
+                return await verb(request)
         except (GodwitError, TimeoutError) as error:
             self.failures.append(f"{what}: {str(error) or 'no answer in time'}")
             return otherwise
@@ -60,8 +61,8 @@ class _Tries:
 async def _files(move: Move, source: Host, destination: Host, tries: _Tries) -> dict[str, Any]:
     request, none = LookAtFiles(paths=paths(move.spec)), FilesLook(files=())
     here, there = await asyncio.gather(
-        tries.ask("files at the source", source.look_at_files(request), otherwise=none),
-        tries.ask("files at the destination", destination.look_at_files(request), otherwise=none),
+        tries.ask("files at the source", source.look_at_files, request, otherwise=none),
+        tries.ask("files at the destination", destination.look_at_files, request, otherwise=none),
     )
     return {"source_files": here.files, "destination_files": there.files}
 
@@ -71,8 +72,8 @@ async def _segments(move: Move, source: Host, destination: Host, tries: _Tries) 
     token, none = secrets.token_hex(8), SegmentsLook(segments=())
     outward, inward = (_frames(move.spec, token, other) for other in (move.destination, move.source))
     here, there = await asyncio.gather(
-        tries.ask("networks at the source", source.exchange_frames(outward), otherwise=none),
-        tries.ask("networks at the destination", destination.exchange_frames(inward), otherwise=none),
+        tries.ask("networks at the source", source.exchange_frames, outward, otherwise=none),
+        tries.ask("networks at the destination", destination.exchange_frames, inward, otherwise=none),
     )
     return {"source_segments": here.segments, "destination_segments": there.segments}
 
