@@ -262,6 +262,31 @@ def test_a_qemu_that_was_never_armed_is_gone_after_the_undo(image: Image, certif
     tell(story, image, certificates)
 
 
+def test_a_stream_that_falls_silent_after_the_stop_is_broken_off(image: Image, certificates: Path) -> None:
+    """QEMU waits in `send`, with its vCPUs stopped, and answers only out of band."""
+
+    async def story(pair: Pair, source: RunningAgent, destination: RunningAgent) -> None:
+        await begin(pair, bandwidth_bytes_per_s=SLOW_BYTES_PER_S)
+        ((_, receiver),) = await pids(pair.destination)
+        sender = await Machine.adopt(source.config.run_dir / "vms" / pair.spec.name)
+        with sender.monitor.listening() as events:
+            await sender.monitor.execute("migrate-set-parameters", {"downtime-limit": 600_000})
+            await events.wait_for(lambda event: event.name == "STOP", timeout_s=20)
+            os.kill(receiver or 0, signal.SIGSTOP)
+            await events.wait_for(lambda event: event.name == "RESUME", timeout_s=30)
+        os.kill(receiver or 0, signal.SIGCONT)
+        await sender.close()
+        with pytest.raises(Failed, match="runs on where it was"):
+            await pair.source.hand_over(pair.order())
+        await pair.undo()
+
+        status = await pair.source.vm_status(pair.ref)
+        assert (status.state, status.owned) == (VmState.running, True)
+        assert await pids(pair.destination) == []
+
+    tell(story, image, certificates)
+
+
 def test_a_move_that_was_handed_over_is_answered_by_restarted_agents(image: Image, certificates: Path) -> None:
     async def story(pair: Pair, source: RunningAgent, destination: RunningAgent) -> None:
         await begin(pair)

@@ -28,10 +28,10 @@ from godwit.lab.scenario import Scenario, wait_until
 VM = "web"
 DAEMON = Path(__file__).with_name("daemon.py")
 REACH_S = 20.0
-CUT_S = 6.0
-"""Longer than a hand-over's watchdog."""
+CUT_S = 8.0
+"""Longer than a hand-over's watchdog waits beyond the longest blackout."""
 ALIVE_S = 20.0
-BLACKOUT_MS = 60_000
+BLACKOUT_MS = 2_000
 """More than a machine with much else to do may want."""
 
 

@@ -45,12 +45,14 @@ ANSWERS = {
 class Blackout:
     """One hand-over at its source. `result` is set when it is known who runs the VM."""
 
-    def __init__(self, vm: LocalVm, order: Order, peer: Peer, telling: Telling, *, uri: str) -> None:
+    def __init__(self, vm: LocalVm, order: Order, peer: Peer, telling: Telling, *, uri: str, may_last_s: float) -> None:
+        """`may_last_s` is the longest blackout that was asked for: only a longer one alarms the watchdog."""
         self._vm = vm
         self._order = order
         self._peer = peer
         self._telling = telling
         self._uri = uri
+        self._watchdog_s = vm.waits.watchdog_s + may_last_s
         self._refusal: str | None = None
         self._answer: GoAnswer | None = None
         self._asking: asyncio.Task[None] | None = None
@@ -159,7 +161,7 @@ class Blackout:
 
     def _watch_over(self) -> None:
         self._dismiss_watchdog()
-        self._watchdog = asyncio.get_running_loop().call_later(self._vm.waits.watchdog_s, self._bark)
+        self._watchdog = asyncio.get_running_loop().call_later(self._watchdog_s, self._bark)
 
     def _dismiss_watchdog(self) -> None:
         if self._watchdog:

@@ -44,7 +44,8 @@ class Outgoing:
         self._peer = peer
         self._telling = Telling(request.migration)
         self._governor = Governor(vm, self._telling, request)
-        self._blackout = Blackout(vm, self.order, peer, self._telling, uri=request.uri)
+        may_last_s = request.max_blackout_ms / 1000
+        self._blackout = Blackout(vm, self.order, peer, self._telling, uri=request.uri, may_last_s=may_last_s)
         self._blackout.heard = self._heed
         self._ready: OutgoingReady | None = None
         self._began_ms: float | None = None

@@ -41,7 +41,8 @@ class Waits(Value):
     look_s: float = Field(default=1.0, gt=0)
     """Between two looks at a QEMU that ought to do something."""
     watchdog_s: float = Field(default=5.0, gt=0)
-    """From STOP to the stream's end; longer means that the link swallows it, and the stream is broken off."""
+    """From STOP to the stream's end, beyond the longest blackout that was asked for; longer means that the link
+    swallows it, and the stream is broken off."""
     resume_s: float = Field(default=5.0, gt=0)
     """For a source whose stream failed to resume by itself; then it is told to."""
     ask_again_s: float = Field(default=0.5, gt=0)
