@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import pytest
-from tests.lab.disks import assert_whole, digest, disk_path, files, go, lab_with_disks
+from tests.lab.disks import assert_whole, blocks, files, go, lab_with_disks
 
 from godwit.core.migration import Migration
 from godwit.core.model import VmState
@@ -119,7 +119,7 @@ def test_twenty_times_round(lab: Scenario) -> None:
     """Through both formats and all ways, live and cold; what the guest sees is the same, block by block."""
     with running(lab):
         lab.demand("vm", "stop", "web", "--grace", "0s")
-    before = [digest(disk_path(lab, name)) for name in ("journal", "data")]
+    before = [blocks(lab, name) for name in ("journal", "data")]
     for turn in range(10):
         lab.demand("vm", "start", "web")
         go(lab, "--datastore", "default", "--format", "qcow2" if turn % 2 else "raw")
@@ -127,5 +127,5 @@ def test_twenty_times_round(lab: Scenario) -> None:
         lab.demand("vm", "stop", "web", "--grace", "0s")
         there = "host-b" if lab.client.vm("web").host == "host-a" else "host-a"
         go(lab, there, "--cold", "--datastore", "local", "--format", "raw" if turn % 2 else "qcow2")
-        assert [digest(disk_path(lab, name)) for name in ("journal", "data")] == before, turn
+        assert [blocks(lab, name) for name in ("journal", "data")] == before, turn
         assert len(files(lab)) == 2

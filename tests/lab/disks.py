@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from godwit.core.model import DiskFormat
+from godwit.core.model import Disk, DiskFormat
 from godwit.core.report import Report
 from godwit.core.resources import DiskRequest, NicRequest, VmRequest
 from godwit.lab.scenario import Running, Scenario
@@ -46,8 +46,13 @@ def lab_with_disks() -> Iterator[Scenario]:
 
 
 def disk_path(lab: Scenario, name: str = "journal") -> Path:
-    """Where it lies now."""
-    return Path(next(disk.path for disk in lab.client.vm("web").disks if disk.name == name))
+    """Where it lies now; of a unit, the file by which the lab's target keeps it."""
+    disk = _disk(lab, name)
+    return lab.lab.data_dir / "storage" / f"unit-{disk.path.rpartition('/')[2]}" if disk.is_lun else Path(disk.path)
+
+
+def _disk(lab: Scenario, name: str) -> Disk:
+    return next(disk for disk in lab.client.vm("web").disks if disk.name == name)
 
 
 def files(lab: Scenario) -> list[str]:
@@ -70,14 +75,15 @@ def udp_probe(lab: Scenario, seconds: float) -> Running:
     return Running([*lab.look().node("client").enter, *words, "--seconds", str(seconds)])
 
 
-def digest(path: Path) -> str:
-    """Of what the guest sees."""
-    raw = path.with_suffix(".whole")
-    subprocess.run(["qemu-img", "convert", "-O", "raw", str(path), str(raw)], check=True)
-    try:
-        return hashlib.sha256(raw.read_bytes()).hexdigest()
-    finally:
-        raw.unlink()
+def blocks(lab: Scenario, name: str) -> list[str]:
+    """Of what the guest sees on that disk, a digest of each MiB; its VM is off."""
+    disk, path = _disk(lab, name), disk_path(lab, name)
+    with tempfile.TemporaryDirectory(dir=lab.lab.data_dir) as directory:
+        raw = Path(directory) / "raw"
+        format = "raw" if disk.is_lun else str(disk.format)
+        subprocess.run(["qemu-img", "convert", "-f", format, "-O", "raw", str(path), str(raw)], check=True)
+        content = raw.read_bytes()[: disk.size_bytes]
+    return [hashlib.sha256(content[at : at + MIB]).hexdigest() for at in range(0, disk.size_bytes, MIB)]
 
 
 def assert_whole(lab: Scenario, last_record: int) -> None:

@@ -2,18 +2,19 @@ from __future__ import annotations
 
 import pytest
 
-from godwit.core.errors import Invalid, NotFound
+from godwit.core.errors import Invalid, NotFound, Refused
 from godwit.lab.faults import NAMES, Fault, ageing, cables, drops, learning, losses, parse
 from godwit.lab.faults_cables import speed
 from godwit.lab.settings import Settings
-from godwit.lab.topology import Topology
+from godwit.lab.topology import MIGRATION, STORAGE, Topology
 
 PLAN = Topology(Settings(hosts=3))
+WITH_STORAGE = Topology(Settings(hosts=3, storage_node=True))
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_fault_is_written_as_it_is_read(name: str) -> None:
-    assert str(parse(f"{name}:host-b", PLAN)) == f"{name}:host-b"
+    assert str(parse(f"{name}:host-b", WITH_STORAGE)) == f"{name}:host-b"
 
 
 def test_an_unknown_fault_is_answered_with_the_known_ones() -> None:
@@ -28,8 +29,16 @@ def test_a_fault_needs_a_host_of_this_lab(where: str) -> None:
 
 
 def test_only_the_pulled_cable_is_down() -> None:
-    text = cables(PLAN, {Fault(name="migration-link-down", host="host-b")})
+    text = cables(PLAN, {Fault(name="migration-link-down", host="host-b")}, MIGRATION)
     assert text == "link set dev host-a up\nlink set dev host-b down\nlink set dev host-c up\n"
+    text = cables(WITH_STORAGE, {Fault(name="storage-link-down", host="host-a")}, STORAGE)
+    assert text.splitlines()[0] == "link set dev storage up"
+    assert [line for line in text.splitlines() if line.endswith("down")] == ["link set dev host-a down"]
+
+
+def test_without_a_storage_node_there_is_no_storage_cable_to_pull() -> None:
+    with pytest.raises(Refused, match="lab up --storage-node"):
+        parse("storage-link-down:host-a", PLAN)
 
 
 def test_agents_lose_each_other_and_keep_the_manager() -> None:
@@ -85,4 +94,4 @@ def test_a_slow_cable_is_slow_at_both_ends_and_quick_again() -> None:
 
 def test_without_faults_nothing_is_dropped_or_pulled() -> None:
     assert "drop" not in drops(PLAN, ())
-    assert "down" not in cables(PLAN, ())
+    assert "down" not in cables(PLAN, (), MIGRATION)

@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterator
 
 import pytest
-from tests.lab.disks import assert_whole, digest, disk_path, files, go, lab_with_disks, udp_probe
+from tests.lab.disks import assert_whole, blocks, files, go, lab_with_disks, udp_probe
 
 from godwit.core.migration import Kind
 from godwit.core.model import VmState
@@ -60,7 +60,7 @@ def test_disks_go_while_the_vm_runs(lab: Scenario) -> None:
 
 def test_a_vm_that_is_off_goes_cold_and_may_only_be_started_where_it_is(lab: Scenario) -> None:
     """After the test before this one it is off, on host-a."""
-    before = [digest(disk_path(lab, name)) for name in ("journal", "data")]
+    before = [blocks(lab, name) for name in ("journal", "data")]
 
     report = go(lab, "host-b", "--cold", "--datastore", "local", "--format", "qcow2")
 
@@ -68,7 +68,7 @@ def test_a_vm_that_is_off_goes_cold_and_may_only_be_started_where_it_is(lab: Sce
     vm = lab.client.vm("web")
     assert (vm.state, vm.host) == (VmState.stopped, "host-b")
     assert files(lab) == ["host-b/data.qcow2", "host-b/journal.qcow2"]
-    assert [digest(disk_path(lab, name)) for name in ("journal", "data")] == before
+    assert [blocks(lab, name) for name in ("journal", "data")] == before
     lab.wait_tidy()
 
 

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 from godwit.lab.settings import Settings
-from godwit.lab.topology import LAN, MIGRATION, NETS, Kind, Node, Topology, cables, interfaces
+from godwit.lab.topology import LAN, MIGRATION, NETS, STORAGE, Kind, Node, Topology, cables, interfaces
 
 
 def plan(**settings: object) -> Topology:
@@ -66,3 +66,12 @@ def test_a_switch_has_a_port_per_cable_and_the_mtu_of_its_network() -> None:
     text = interfaces(topology, node(topology, MIGRATION.switch))
     assert "link add name br0 mtu 1600 type bridge stp_state 0\n" in text
     assert [line.split()[3] for line in text.splitlines() if "master br0" in line] == ["host-a", "host-b", "host-c"]
+
+
+def test_a_storage_node_has_a_network_of_its_own_with_every_host() -> None:
+    topology = plan(storage_node=True)
+    assert [each.name for each in topology.nodes if each.kind is Kind.storage] == ["storage"]
+    assert node(topology, "storage").addresses == {"storage": "10.93.0.3"}
+    assert node(topology, "host-a").addresses["storage"] == "10.93.0.11"
+    assert [each.name for each in topology.plugged_into(STORAGE)] == ["storage", "host-a", "host-b"]
+    assert "address add 10.93.0.11/24 dev sto0\n" in interfaces(topology, node(topology, "host-a"))

@@ -13,10 +13,10 @@ from pathlib import Path
 import pytest
 
 from godwit.core.errors import Failed
-from godwit.core.model import MIB, Disk, DiskMove
+from godwit.core.model import MIB, Disk, DiskFormat, DiskMove
 from godwit.qemu import mirror, storage_daemon
 from godwit.qemu.blocks import node_of, open_disk
-from godwit.storage import iscsi
+from godwit.storage import images, iscsi
 
 pytestmark = [
     pytest.mark.root,
@@ -68,6 +68,26 @@ def test_its_units_are_known_by_number_size_and_serial(target: str) -> None:
         (1, 16 * MIB, "unit-1"),
         (2, 32 * MIB, "unit-2"),
     ]
+
+
+def test_a_unit_becomes_a_disk_that_shows_nothing_of_what_it_held(target: str, tmp_path: Path) -> None:
+    """Zeros, or an image and zeros after it."""
+    whole = ["qemu-img", "convert", "-O", "raw", f"{target}/1"]
+    used = tmp_path / "used"
+    used.write_bytes(b"old" * (4 * MIB))
+    image = tmp_path / "image.raw"
+    image.write_bytes(b"new" * 1024)
+    unit = f"{target}/1"
+    found = images.DiskImage(path=image, format=DiskFormat.raw, size_bytes=3072)
+
+    for source in (None, found):
+        subprocess.run(["qemu-img", "convert", "-n", "-O", "raw", str(used), unit], check=True)
+        asyncio.run(images.fill(unit, size_bytes=8 * MIB, source=source))
+        subprocess.run([*whole, str(tmp_path / "now")], check=True)
+        now = (tmp_path / "now").read_bytes()
+        expected = (image.read_bytes() if source else b"").ljust(8 * MIB, b"\0")
+        assert now[: 8 * MIB] == expected
+        assert now[8 * MIB : 9 * MIB] == used.read_bytes()[8 * MIB : 9 * MIB]
 
 
 def test_a_target_that_is_not_there_has_failed(target: str) -> None:

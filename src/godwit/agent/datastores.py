@@ -17,6 +17,9 @@ from godwit.storage.directory import free_bytes
 LOOK_AGAIN_S = 10.0
 """An iSCSI target is asked again after this; each look opens connections."""
 
+LOOK_S = 3.0
+"""A target that has not told all by then is not there; whoever asks for facts waits no longer than five seconds."""
+
 
 class Datastores:
     """Where both name one, the host's own configuration holds."""
@@ -39,8 +42,8 @@ class Datastores:
         datastore = self._known.get(name)
         if datastore and datastore.kind == "iscsi":
             raise Refused(
-                f"datastore {name!r} is an iSCSI target: make the disk in a directory, then move it there with "
-                f"godwit migrate VM --datastore {name}",
+                f"datastore {name!r} is an iSCSI target, and no unit of it was named: see `godwit datastore show "
+                f"{name}` for whether hosts see it",
                 "iscsi",
             )
         if datastore is None or not Path(datastore.path).is_dir():
@@ -56,7 +59,8 @@ class Datastores:
 
     async def facts(self) -> tuple[DatastoreFacts, ...]:
         """Of those that are there now, by name."""
-        seen = [*_facts(self._known), *[each for each in [await self._look(d) for d in self._iscsi()] if each]]
+        asked = await asyncio.gather(*(self._look(each) for each in self._iscsi()))
+        seen = [*_facts(self._known), *(each for each in asked if each)]
         return tuple(sorted(seen, key=lambda each: each.name))
 
     async def unit(self, disk: Disk) -> None:
@@ -77,7 +81,8 @@ class Datastores:
         if (now_s := asyncio.get_running_loop().time()) - at_s >= LOOK_AGAIN_S:
             self._seen[datastore.path] = now_s, seen
             try:
-                units = await iscsi.luns(datastore.path)
+                async with asyncio.timeout(LOOK_S):
+                    units = await iscsi.luns(datastore.path)
                 seen = DatastoreFacts(
                     **datastore.model_dump(exclude={"shared"}),
                     shared=True,
@@ -85,7 +90,7 @@ class Datastores:
                     luns=units,
                     token=" ".join(each.serial for each in units),
                 )
-            except Failed:
+            except (Failed, TimeoutError):
                 seen = None
             self._seen[datastore.path] = now_s, seen
         return seen

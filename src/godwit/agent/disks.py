@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os.path
+import tempfile
 from pathlib import Path
 
 from godwit.agent.datastores import Datastores
@@ -24,7 +25,12 @@ class Disks:
         self._datastores = datastores
 
     async def create(self, request: CreateDisk) -> Disk:
-        """The disk is there. On failure nothing of it is left; what was there already is never touched."""
+        """The disk is there. On failure nothing of it is left; what was there already is never touched.
+
+        A unit of an iSCSI target is filled anew; on failure nobody can tell what it holds, and nobody has it.
+        """
+        if request.unit:
+            return await self._on_unit(request)
         datastore = self._datastores.path(request.datastore)
         place = directory.place_of(datastore, vm=request.vm, disk=request.name, format=request.format)
         match request.content:
@@ -68,18 +74,7 @@ class Disks:
         directory.remove(place)
 
     async def _from_image(self, request: CreateDisk, content: FromImage, place: Path) -> int:
-        if not os.path.isfile(content.path):  # noqa: ASYNC240 - as quick as what follows is slow
-            raise NotFound(
-                f"{self._host} has no file {content.path}: put the disk image where hosts see it", "no-image"
-            )
-        image = await images.look(Path(content.path))
-        size_bytes = content.size_bytes or image.size_bytes
-        if size_bytes < image.size_bytes:
-            raise Refused(
-                f"{content.path} is a disk of {image.size_bytes // MIB} MiB and cannot shrink to {size_bytes // MIB}: "
-                "ask for more, or leave the size out",
-                "disk-size",
-            )
+        image, size_bytes = await self._looked_at(content)
         self._refuse_too_large(request, size_bytes)
         if not content.link:
             with directory.claimed(place):
@@ -95,6 +90,61 @@ class Disks:
         with directory.claimed(place):
             await images.link(image, place, size_bytes=size_bytes)
         return size_bytes
+
+    async def _looked_at(self, content: FromImage) -> tuple[images.DiskImage, int]:
+        """The image, and how large the disk is."""
+        if not os.path.isfile(content.path):  # noqa: ASYNC240 - as quick as what follows is slow
+            raise NotFound(
+                f"{self._host} has no file {content.path}: put the disk image where hosts see it", "no-image"
+            )
+        image = await images.look(Path(content.path))
+        size_bytes = content.size_bytes or image.size_bytes
+        if size_bytes < image.size_bytes:
+            raise Refused(
+                f"{content.path} is a disk of {image.size_bytes // MIB} MiB and cannot shrink to {size_bytes // MIB}: "
+                "ask for more, or leave the size out",
+                "disk-size",
+            )
+        return image, size_bytes
+
+    async def _on_unit(self, request: CreateDisk) -> Disk:
+        source, size_bytes = await self._content(request)
+        disk = Disk(
+            name=request.name,
+            datastore=request.datastore,
+            path=request.unit,
+            size_bytes=size_bytes,
+            read_only=isinstance(request.content, Seed),
+            clustered=request.clustered,
+        )
+        await self._datastores.unit(disk)
+        if isinstance(source, bytes):
+            with tempfile.NamedTemporaryFile(dir=self._vms.config.state_dir) as file:
+                directory.write(Path(file.name), source)
+                image = images.DiskImage(path=Path(file.name), format=DiskFormat.raw, size_bytes=size_bytes)
+                await images.fill(disk.path, size_bytes=size_bytes, source=image)
+        else:
+            await images.fill(disk.path, size_bytes=size_bytes, source=source)
+        return disk
+
+    async def _content(self, request: CreateDisk) -> tuple[images.DiskImage | bytes | None, int]:
+        """What a unit is to hold, none for zeros, and how much that is."""
+        match request.content:
+            case Blank(size_bytes=size_bytes):
+                return None, size_bytes
+            case FromImage(link=True):
+                raise Refused(
+                    f"disk {request.name} of {request.vm} cannot be linked to its image, because {request.datastore} "
+                    "is an iSCSI target: let it be copied",
+                    "link",
+                )
+            case FromImage():
+                return await self._looked_at(request.content)
+            case Seed(files=files):
+                content = seed(files)
+            case UefiVariables():
+                content = self._uefi_variables()
+        return content, len(content)
 
     def _write(self, request: CreateDisk, place: Path, content: bytes) -> int:
         self._refuse_too_large(request, len(content))

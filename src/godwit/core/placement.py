@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 
 from godwit.core.errors import Refused
-from godwit.core.model import HostFacts, Name, Pinned, Value, VmSpec
+from godwit.core.model import DatastoreFacts, HostFacts, Name, Pinned, Value, VmSpec
 
 CPU_MODELS_BEST_FIRST = (
     *("SapphireRapids", "Icelake-Server", "Cascadelake-Server", "Skylake-Server", "Broadwell", "Haswell"),
@@ -76,6 +76,12 @@ def choose_host(needs: Needs, hosts: Sequence[HostFacts], *, exclude: str = "") 
         return max(able, key=lambda each: (each.memory_free_mib, each.host)).host
     lacks = ", ".join(lack for each in others if (lack := needs.lack_of(each))) or "no other host answers"
     raise Refused(f"no host can run a VM that needs {needs.memory_mib} MiB: {lacks}", "no-host")
+
+
+def free_unit(there: DatastoreFacts, size_bytes: int, taken: Collection[str]) -> str:
+    """The smallest unit of that target which holds so much and is nobody's, by its URL; empty if there is none."""
+    able = sorted((each for each in there.luns if each.size_bytes >= size_bytes), key=lambda each: each.size_bytes)
+    return next((url for url in (f"{there.path}/{each.number}" for each in able) if url not in taken), "")
 
 
 def _refuse_unless_all_have(cpu_model: str, hosts: Sequence[HostFacts], *, found: bool) -> None:

@@ -7,7 +7,7 @@ from godwit.core.convergence import FIXED_MS, Goals
 from godwit.core.forecast import NOTHING, Measured
 from godwit.core.migration import Kind, MigrationRequest
 from godwit.core.model import DatastoreFacts, Disk, DiskFormat, DiskMove, HostFacts, Name, Pinned, Value, VmSpec
-from godwit.core.placement import pin
+from godwit.core.placement import free_unit, pin
 from godwit.core.policy import Known
 
 
@@ -142,9 +142,7 @@ def _is_there(move: Move, disk: Disk, there: DatastoreFacts) -> bool:
 def _place(move: Move, disk: Disk, there: DatastoreFacts, taken: set[str]) -> Disk | None:
     """The disk there: the smallest unit of a target that holds it, or a file."""
     if there.kind == "iscsi":
-        free = [each for each in there.luns if each.size_bytes >= disk.size_bytes]
-        urls = [f"{there.path}/{each.number}" for each in sorted(free, key=lambda each: each.size_bytes)]
-        path, format = next((url for url in urls if url not in taken), ""), DiskFormat.raw
+        path, format = free_unit(there, disk.size_bytes, taken), DiskFormat.raw
     else:
         format = disk.format if disk.read_only else move.request.format or disk.format
         path = f"{there.path}/{move.spec.name}/{disk.name}.{format}"

@@ -9,12 +9,14 @@ import httpx
 
 from godwit.core.errors import Failed, TimedOut
 from godwit.core.resources import HostState
-from godwit.lab import control
+from godwit.lab import control, storage_node
 from godwit.lab.control import Order, Verb
 from godwit.lab.places import Lab
 from godwit.lab.settings import Settings
+from godwit.lab.topology import Topology
 
 _ANSWER_S = 60.0
+SAN = "san"
 _PAUSE_S = 0.1
 _MOST_STARTS = 5
 """A daemon that was started this often while we waited will not come up."""
@@ -33,6 +35,22 @@ def wait_answering(lab: Lab, settings: Settings) -> None:
         if time.monotonic() > deadline:
             raise TimedOut(f"{node} of lab {lab.name} does not answer: {reason}; {_next(lab, node)}")
         time.sleep(_PAUSE_S)
+
+
+def add_storage(lab: Lab, settings: Settings) -> None:
+    """The storage node's target is a datastore that hosts see; `Failed` says why not."""
+    storage = Topology(settings).storage
+    assert storage is not None
+    deadline = time.monotonic() + _ANSWER_S
+    while not (lab.data_dir / storage.name / storage_node.READY).exists():
+        if time.monotonic() > deadline:
+            raise TimedOut(f"{storage.name} of lab {lab.name} does not answer; {_next(lab, storage.name)}")
+        time.sleep(_PAUSE_S)
+    wanted = {"name": SAN, "kind": "iscsi", "path": storage_node.url(storage)}
+    with _manager(lab) as client:
+        answer = client.post("/datastores", json=wanted, timeout=_ANSWER_S)
+    if answer.is_error:
+        raise Failed(f"the target of lab {lab.name} is no datastore: {answer.text}; {_next(lab, storage.name)}")
 
 
 def last_line(log: Path) -> str:
@@ -68,7 +86,11 @@ def _first_silent(lab: Lab, settings: Settings) -> tuple[str, str] | None:
 
 
 def _hosts(lab: Lab) -> list[HostState]:
-    with httpx.Client(transport=httpx.HTTPTransport(uds=str(lab.manager_socket)), base_url="http://manager") as client:
+    with _manager(lab) as client:
         answer = client.get("/hosts", timeout=5)
         answer.raise_for_status()
         return [HostState.model_validate(each) for each in answer.json()]
+
+
+def _manager(lab: Lab) -> httpx.Client:
+    return httpx.Client(transport=httpx.HTTPTransport(uds=str(lab.manager_socket)), base_url="http://manager")

@@ -50,9 +50,9 @@ def break_down(
     plan: Topology, held: dict[str, Held], *, active: Collection[faults.Fault], was: Collection[faults.Fault]
 ) -> None:
     """Exactly the `active` faults are on, where those of `was` were."""
-    pulled, dropping = held[topology.MIGRATION.switch].prefix, held[topology.CONTROL.switch].prefix
-    _feed([*pulled, "ip", "-batch", "-"], faults.cables(plan, active))
-    _feed([*dropping, "nft", "-f", "-"], faults.drops(plan, active))
+    for net in (each for each in faults.PULLED.values() if each in plan.nets):
+        _feed([*held[net.switch].prefix, "ip", "-batch", "-"], faults.cables(plan, active, net))
+    _feed([*held[topology.CONTROL.switch].prefix, "nft", "-f", "-"], faults.drops(plan, active))
     _switch_badly(plan, held[topology.LAN.switch].prefix, active)
     for host in plan.hosts:
         _recable(plan, held, host, (active, was))

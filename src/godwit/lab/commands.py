@@ -44,6 +44,9 @@ def up(
     *,
     qemu: Annotated[list[str] | None, typer.Option(metavar="HOST=DIR", help="An unpacked QEMU for that host.")] = None,
     image: Annotated[list[str] | None, typer.Option(help="One more image to have ready: tools.")] = None,
+    storage_node: Annotated[
+        bool, typer.Option("--storage-node", help="An iSCSI target on a network of its own, as datastore san.")
+    ] = False,
     daemons: Annotated[bool, typer.Option(hidden=True, help="Start agents and manager.")] = True,
 ) -> None:
     """Start the lab. Once it is up, the same command changes nothing."""
@@ -60,6 +63,7 @@ def up(
                 migration_mtu=migration_mtu,
                 qemu=parse_qemu(qemu or []),
                 images=images,
+                storage_node=storage_node,
                 daemons=daemons,
             )
         except ValidationError as error:

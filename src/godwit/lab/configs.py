@@ -64,6 +64,8 @@ def equip(outfit: Outfit, progress: Callable[[str], None]) -> None:
     progress("making certificates")
     issued = _certificates(outfit)
     outfit.datastore.mkdir(exist_ok=True)
+    if outfit.plan.storage:
+        (outfit.lab.data_dir / outfit.plan.storage.name).mkdir()
     for node in outfit.plan.hosts:
         _write(outfit.lab.config_of(node.name), agent_config(outfit, node, issued[node.name]))
         (outfit.lab.data_dir / node.name / "state").mkdir()

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection
 
-from godwit.core.errors import Invalid, NotFound
+from godwit.core.errors import Invalid, NotFound, Refused
 from godwit.core.model import Name, Value
-from godwit.lab.topology import CONTROL, LAN, MIGRATION, SWITCH_BRIDGE, Node, Topology
+from godwit.lab.topology import CONTROL, LAN, MIGRATION, STORAGE, SWITCH_BRIDGE, Net, Node, Topology
 
 NAMES = {
     "migration-link-down": "the host's cable to the migration network is pulled",
@@ -18,6 +18,7 @@ NAMES = {
     "teaming-mismatch": "the host has a second cable to the LAN switch and sends each connection by one of the two",
     "mtu-mismatch": "the LAN switch loses frames of more than 1400 bytes from and to the host",
     "stale-mac": "the LAN switch never unlearns the addresses that it has seen at the host's port",
+    "storage-link-down": "the host's cable to the storage network is pulled",
     "slow-link": "the host's cable to the migration network carries 20 Mbit/s",
 }
 
@@ -40,13 +41,19 @@ def parse(text: str, topology: Topology) -> Fault:
     if host not in topology.settings.host_names:
         where = " or ".join(topology.settings.host_names)
         raise Invalid(f"{name} needs a host of this lab: write {name}:HOST with {where}")
+    if name == "storage-link-down" and topology.storage is None:
+        raise Refused("this lab has no storage network: start it with godwit lab up --storage-node")
     return Fault(name=name, host=host)
 
 
-def cables(topology: Topology, active: Collection[Fault]) -> str:
-    """`ip -batch`, run in the migration switch: a pulled cable's port is down, all others are up."""
-    pulled = {fault.host for fault in active if fault.name == "migration-link-down"}
-    states = ((node.name, "down" if node.name in pulled else "up") for node in topology.plugged_into(MIGRATION))
+PULLED = {"migration-link-down": MIGRATION, "storage-link-down": STORAGE}
+"""Faults that are a pulled cable."""
+
+
+def cables(topology: Topology, active: Collection[Fault], net: Net) -> str:
+    """`ip -batch`, run in the switch of that network: a pulled cable's port is down, all others are up."""
+    pulled = {fault.host for fault in active if PULLED.get(fault.name) is net}
+    states = ((node.name, "down" if node.name in pulled else "up") for node in topology.plugged_into(net))
     return "".join(f"link set dev {port} {state}\n" for port, state in states)
 
 

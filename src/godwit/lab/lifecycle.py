@@ -10,8 +10,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 from godwit.core.errors import Failed, Refused, TimedOut, Unreachable
-from godwit.lab import control, open_vswitch, processes, shell
-from godwit.lab.answering import last_line, wait_answering
+from godwit.lab import control, open_vswitch, processes, shell, storage_node
+from godwit.lab.answering import add_storage, last_line, wait_answering
 from godwit.lab.configs import Outfit, equip, memory_share_mib
 from godwit.lab.control import Order, Verb
 from godwit.lab.image import default_cache, ensure_image
@@ -41,6 +41,8 @@ def up(lab: Lab, settings: Settings, progress: Progress) -> bool:
     demand_namespaces()
     if settings.switch is SwitchKind.ovs:
         demand_programs(open_vswitch.PROGRAMS, open_vswitch.PACKAGE)
+    if settings.storage_node:
+        demand_programs(storage_node.PROGRAMS, storage_node.PACKAGE)
     images = _images(settings, progress)
     with lab.locked():
         running = lab.running()
@@ -52,6 +54,8 @@ def up(lab: Lab, settings: Settings, progress: Progress) -> bool:
         try:
             progress("waiting for agents and manager")
             wait_answering(lab, settings)
+            if running is None and settings.storage_node:
+                add_storage(lab, settings)
         except KeyboardInterrupt:
             if running is None:
                 progress("interrupted: removing what was made")

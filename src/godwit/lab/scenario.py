@@ -51,7 +51,7 @@ LOOK_S = 0.05
 VM_RUN_DIRS = ("find", "/run", "-mindepth", "3", "-path", "/run/godwit/[vd][mi]s*/*", "-prune", "-printf", "%f ")
 """There are none on a host that never had a VM."""
 
-OWN_LINKS = frozenset({"lo", topology.HOST_BRIDGE, *(net.interface for net in topology.NETS)})
+OWN_LINKS = frozenset({"lo", topology.HOST_BRIDGE, *(net.interface for net in (*topology.NETS, topology.STORAGE))})
 """What a host without VMs has."""
 
 
@@ -337,6 +337,7 @@ def _up_words(settings: Settings) -> list[str]:
     words = ["--hosts", str(settings.hosts), "--rate", settings.rate, "--link-queue", settings.link_queue]
     words += ["--switch", settings.switch]
     words += ["--migration-mtu", str(settings.migration_mtu)]
+    words += ["--storage-node"] if settings.storage_node else []
     for host, tree in settings.qemu.items():
         words += ["--qemu", f"{host}={tree}"]
     for image in settings.images:

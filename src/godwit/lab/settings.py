@@ -50,6 +50,8 @@ class Settings(Value):
     qemu: dict[str, Path] = {}
     """A QEMU unpacked beside the installed one, by host: the directory that holds its `usr`."""
     images: tuple[str, ...] = ("base",)
+    storage_node: bool = False
+    """An iSCSI target on a node and network of its own, as a datastore."""
     daemons: bool = True
     """False: namespaces and cables only, for experiments with other software."""
 

@@ -39,6 +39,8 @@ class NodeStatus(Fact):
     """The words before a command that make it run in the node."""
     agent_pid: int | None = None
     manager_pid: int | None = None
+    storage_pid: int | None = None
+    """Of an iSCSI target."""
     starts: int = 0
     """How often its daemon was started, 1 if it never died."""
     keepers: tuple[VmProcess, ...] = ()
@@ -108,6 +110,7 @@ class _Inside:
             enter=enter(holder.pid),
             agent_pid=daemon_pid if node.kind is Kind.host else None,
             manager_pid=daemon_pid if node.kind is Kind.manager else None,
+            storage_pid=daemon_pid if node.kind is Kind.storage else None,
             starts=daemon.starts,
             keepers=tuple(_keepers(residents)),
             qemus=tuple(_qemus(residents)),
@@ -148,7 +151,7 @@ def table(status: LabStatus) -> Table:
 def _daemon(node: NodeStatus) -> str:
     if node.starts == 0:
         return ""
-    pid = node.agent_pid or node.manager_pid
+    pid = node.agent_pid or node.manager_pid or node.storage_pid
     return f"pid {pid}" if pid else "down"
 
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from godwit.core.errors import Failed, GodwitError, NotFound
-from godwit.lab import build, control, faults, namespaces, nodes
+from godwit.lab import build, control, faults, namespaces, nodes, storage_node
 from godwit.lab.control import Answer, Order, Verb
 from godwit.lab.daemons import Daemon, daemon_words
 from godwit.lab.nodes import Held
@@ -121,7 +121,12 @@ def _make(lab: Lab, plan: Topology, *, cache_dir: Path) -> Supervisor:
 def _daemons(lab: Lab, plan: Topology, held: dict[str, Held]) -> dict[str, Daemon]:
     verbs = {Kind.host: "agent", Kind.manager: "manager"}
     program = daemon_words()
-    return {
+    storage = plan.storage
+    others = {}
+    if storage:
+        words = [*held[storage.name].prefix, *storage_node.words(storage, lab.data_dir / storage.name)]
+        others[storage.name] = Daemon(words, log=lab.log_of(storage.name))
+    return others | {
         node.name: Daemon(
             [*held[node.name].prefix, *program, verbs[node.kind], "--config", str(lab.config_of(node.name))],
             log=lab.log_of(node.name),

@@ -13,10 +13,13 @@ LAN_POOL = "10.90.0.100-10.90.0.199/24"
 HOST_BRIDGE = "br-lan"
 SWITCH_BRIDGE = "br0"
 AGENT_PORT = 7411
+ISCSI_PORT = 3260
+ISCSI_NAME = "iqn.2026-11.example:store"
 
 _MTU = 1500
 _CLIENT_NUMBER = 2
 _MANAGER_NUMBER = 2
+_STORAGE_NUMBER = 3
 _FIRST_HOST_NUMBER = 11
 
 
@@ -27,6 +30,7 @@ class Kind(StrEnum):
     switch = "switch"
     manager = "manager"
     host = "host"
+    storage = "storage"
 
 
 @dataclass(frozen=True)
@@ -47,6 +51,8 @@ class Net:
 LAN = Net("lan", "10.90.0", "lan0", prefix6="fd90::")
 CONTROL = Net("control", "10.91.0", "ctl0")
 MIGRATION = Net("migration", "10.92.0", "mig0")
+STORAGE = Net("storage", "10.93.0", "sto0")
+"""There with a storage node only."""
 NETS = (LAN, MIGRATION, CONTROL)
 
 
@@ -87,16 +93,24 @@ class Topology:
     settings: Settings
 
     @cached_property
+    def nets(self) -> tuple[Net, ...]:
+        return (*NETS, STORAGE) if self.settings.storage_node else NETS
+
+    @cached_property
     def nodes(self) -> tuple[Node, ...]:
-        switches = tuple(Node(net.switch, Kind.switch) for net in NETS)
+        switches = tuple(Node(net.switch, Kind.switch) for net in self.nets)
         client = Node("client", Kind.client, _CLIENT_NUMBER, (LAN,))
         manager = Node("manager", Kind.manager, _MANAGER_NUMBER, (CONTROL,))
-        return (client, *switches, manager, *self.hosts)
+        return (client, *switches, manager, *((self.storage,) if self.storage else ()), *self.hosts)
+
+    @cached_property
+    def storage(self) -> Node | None:
+        return Node("storage", Kind.storage, _STORAGE_NUMBER, (STORAGE,)) if self.settings.storage_node else None
 
     @cached_property
     def hosts(self) -> tuple[Node, ...]:
         names = enumerate(self.settings.host_names, start=_FIRST_HOST_NUMBER)
-        return tuple(Node(name, Kind.host, number, NETS) for number, name in names)
+        return tuple(Node(name, Kind.host, number, self.nets) for number, name in names)
 
     @cached_property
     def manager(self) -> Node:
@@ -116,7 +130,7 @@ def cables(topology: Topology, pids: Mapping[str, int]) -> str:
     return "".join(
         f"link add name {net.interface} address {node.mac(net)} mtu {topology.mtu(net)} netns {pids[node.name]}"
         f" type veth peer name {node.name} mtu {topology.mtu(net)} netns {pids[net.switch]}\n"
-        for net in NETS
+        for net in topology.nets
         for node in topology.plugged_into(net)
     )
 
@@ -135,7 +149,7 @@ def interfaces(topology: Topology, node: Node) -> str:
 
 
 def _switch(topology: Topology, node: Node) -> list[str]:
-    net = next(net for net in NETS if net.switch == node.name)
+    net = next(net for net in topology.nets if net.switch == node.name)
     plugged = topology.plugged_into(net)
     if net is LAN and topology.settings.switch is SwitchKind.ovs:  # it makes its bridge itself
         return [f"link set dev {each.name} addrgenmode none\nlink set dev {each.name} up" for each in plugged]

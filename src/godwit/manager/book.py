@@ -8,7 +8,7 @@ from typing import Any
 
 from godwit.contract.host import HandedOver, Settled
 from godwit.contract.store import Change, MigrationRecord, VmRecord
-from godwit.core.errors import GodwitError
+from godwit.core.errors import GodwitError, Refused
 from godwit.core.forecast import Past
 from godwit.core.migration import Event, EventKind, Kind, Migration
 from godwit.core.model import VmSpec, VmState
@@ -53,8 +53,21 @@ class Book:
         await self._write(Event(at=now, kind=kind, text=text, phase=phase), fields)
 
     async def planned(self, plan: Plan, /) -> None:
-        """What will be done is kept: whoever picks this migration up goes by it."""
-        await self._records.change(lambda: Change(migrations=(self._record().model_copy(update={"plan": plan}),)))
+        """What will be done is kept: whoever picks this migration up goes by it.
+
+        `Refused` if a unit that a disk was to go to has been promised to another meanwhile.
+        """
+        await self._records.change(lambda: self._planned(plan))
+
+    def _planned(self, plan: Plan) -> Change:
+        taken = self._records.units_in_use(but=self._id)
+        if lost := [move for move in plan.disks if move.to.path in taken]:
+            raise Refused(
+                f"{lost[0].to.path}, where disk {lost[0].disk.name} of {plan.move.spec.name} was to go, was taken by "
+                "another meanwhile: start the migration again",
+                "no-unit",
+            )
+        return Change(migrations=(self._record().model_copy(update={"plan": plan}),))
 
     async def stored(self, spec: VmSpec, /) -> None:
         """The VM's record says where its disks lie."""

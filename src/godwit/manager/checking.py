@@ -118,9 +118,7 @@ class Checker:
                 if each.host == destination and each.state in ALIVE and groups & {*each.policy.keep_apart}
             ),
             recent_moves=self._recent_moves(vm.name),
-            units=tuple(
-                volume.path for each in self._records.vms.values() for volume in each.spec.volumes if volume.is_lun
-            ),
+            units=tuple(sorted(self._records.units_in_use())),
             is_rehearsal=vm.rehearses is not None,
             sharers=tuple(each.name for each in others if disks & {disk.path for disk in each.spec.disks}),
         )

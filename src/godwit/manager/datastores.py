@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 from godwit.contract.disks import UseDatastores
 from godwit.contract.store import Change
@@ -43,7 +43,7 @@ class Datastores:
 
     def view(self, name: str) -> DatastoreView:
         """That one, or `NotFound`."""
-        used = {volume.path for vm in self._records.vms.values() for volume in vm.spec.volumes if volume.is_lun}
+        used = self._records.units_in_use()
         free = {host: _free_bytes(facts, used) for host, facts in self._seen(name).items()}
         disks = sum(volume.datastore == name for vm in self._records.vms.values() for volume in vm.spec.volumes)
         return DatastoreView(**self.get(name).model_dump(), hosts=tuple(free), free_bytes=free, disks=disks)
@@ -117,7 +117,7 @@ class Datastores:
         return Change(forgotten_datastores=(name,))
 
 
-def _free_bytes(facts: DatastoreFacts, used: set[str]) -> int:
+def _free_bytes(facts: DatastoreFacts, used: Collection[str]) -> int:
     """What nobody has: of a target, all units that are no VM's."""
     if facts.kind == "directory":
         return facts.free_bytes

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from godwit.contract.disks import Blank, CreateDisk, FromImage, RemoveDisk, Seed, UefiVariables
 from godwit.contract.store import VmRecord
-from godwit.core.errors import GodwitError, Invalid, Unreachable
-from godwit.core.model import Disk, DiskFormat, Firmware, FirmwareKind, VmSpec
+from godwit.core.errors import GodwitError, Invalid, Refused, Unreachable
+from godwit.core.model import MIB, Disk, DiskFormat, Firmware, FirmwareKind, VmSpec
+from godwit.core.placement import free_unit
 from godwit.core.resources import RootDiskRequest, VmRequest
 from godwit.manager import cloud_init
 from godwit.manager.fleet import Fleet
@@ -19,6 +22,8 @@ LOG = logging.getLogger(__name__)
 ROOT = "root"
 SEED = "cloud-init"
 VARIABLES = "uefi-variables"
+SMALL_BYTES = MIB
+"""Seeds and UEFI variables take less."""
 
 
 def is_disk_image(image: str) -> bool:
@@ -94,10 +99,34 @@ class Disks:
     async def make(self, record: VmRecord, wanted: list[CreateDisk]) -> VmRecord:
         """The VM with these disks; on failure its record has those that were made."""
         for order in wanted:
-            disk = await self._fleet.host(record.host).create_disk(order)
-            spec = _with(record.spec, disk)
-            record = await self._records.change_vm(record.name, spec=spec)
+            with self._promised(order, record.host) as promised:
+                disk = await self._fleet.host(record.host).create_disk(promised)
+                spec = _with(record.spec, disk)
+                record = await self._records.change_vm(record.name, spec=spec)
         return record
+
+    @contextmanager
+    def _promised(self, order: CreateDisk, host: str) -> Iterator[CreateDisk]:
+        """The order; in an iSCSI target with the unit that becomes the disk, which nobody else gets meanwhile."""
+        facts = self._fleet.state(host).facts
+        seen = facts.datastores if facts else ()
+        there = next((each for each in seen if each.name == order.datastore and each.kind == "iscsi"), None)
+        if there is None:
+            yield order
+            return
+        unit = free_unit(there, _size_bytes(order), self._records.units_in_use())
+        if not unit:
+            raise Refused(
+                f"datastore {order.datastore} has no unit for disk {order.name} of {order.vm} that holds "
+                f"{_size_bytes(order) // MIB} MiB and is nobody's: let the target's owner add one, or choose another "
+                "datastore",
+                "no-unit",
+            )
+        self._records.promised_units.add(unit)
+        try:
+            yield order.model_copy(update={"unit": unit, "format": DiskFormat.raw})
+        finally:
+            self._records.promised_units.discard(unit)
 
     async def remove(self, record: VmRecord) -> None:
         """Nothing of the VM's lies in a datastore; on failure some may be gone."""
@@ -117,6 +146,22 @@ class Disks:
             raise Unreachable(
                 f"disk {disk.name} of {record.name} lies on {record.host}, which does not answer: try again later"
             ) from error
+
+
+def _size_bytes(order: CreateDisk) -> int:
+    """What it will hold at most; `Invalid` for an image of which only its host knows how large it is."""
+    match order.content:
+        case Blank(size_bytes=size_bytes):
+            return size_bytes
+        case FromImage(size_bytes=int() as size_bytes):
+            return size_bytes
+        case FromImage():
+            raise Invalid(
+                f"disk {order.name} of {order.vm} becomes a unit of {order.datastore}: say how large it shall be, as "
+                "with --disk-size 10GiB",
+                "disk-size",
+            )
+    return SMALL_BYTES
 
 
 def _with(spec: VmSpec, disk: Disk) -> VmSpec:

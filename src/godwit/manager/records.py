@@ -27,6 +27,8 @@ class Records:
         self._writing = asyncio.Lock()
         self._tasks: set[asyncio.Task[Change]] = set()
         self._claims: dict[str, str] = {}
+        self.promised_units: set[str] = set()
+        """Units of iSCSI targets that become disks just now."""
 
     async def load(self) -> None:
         """What the store holds is known."""
@@ -72,6 +74,18 @@ class Records:
             for each in hosts
             if not self.is_draining(each.host)
         ]
+
+    def units_in_use(self, *, but: str = "") -> frozenset[str]:
+        """Units of iSCSI targets that are a VM's, or will be when what is going on has ended; `but` for that move."""
+        owned = {volume.path for vm in self.vms.values() for volume in vm.spec.volumes if volume.is_lun}
+        coming = {
+            disk.to.path
+            for record in self.migrations.values()
+            if record.plan and not record.migration.is_ended and record.id != but
+            for disk in record.plan.disks
+            if disk.to.is_lun
+        }
+        return frozenset(owned | coming | self.promised_units)
 
     async def change(self, make: Callable[[], Change]) -> Change:
         """The change is stored, and then known; `make` sees the newest records, and if it raises, nothing happens.

@@ -62,6 +62,15 @@ async def link(image: DiskImage, place: Path, *, size_bytes: int) -> None:
     await _qemu_img("create", *words, timeout_s=LOOK_TIMEOUT_S)
 
 
+async def fill(unit: str, *, size_bytes: int, source: DiskImage | None = None) -> None:
+    """The unit's first bytes are the image's, and zeros up to that size, whatever it held before."""
+    zeros = json.dumps({"driver": "null-co", "size": size_bytes, "read-zeroes": True})
+    onto = ("convert", "-q", "-n", "-t", "none", "-O", "raw")
+    await _qemu_img(*onto, f"json:{zeros}", unit, timeout_s=COPY_TIMEOUT_S)
+    if source:
+        await _qemu_img(*onto, "-f", source.format, str(source.path), unit, timeout_s=COPY_TIMEOUT_S)
+
+
 def _is_bootable(path: Path) -> bool:
     """A BIOS and a GPT disk both end their first sector in 55 AA."""
     with path.open("rb") as file:

@@ -75,7 +75,7 @@ class FakeDisks:
         disk = Disk(
             name=request.name,
             datastore=request.datastore,
-            path=f"{datastore.path}/{request.vm}/{request.name}.{request.format}",
+            path=request.unit or f"{datastore.path}/{request.vm}/{request.name}.{request.format}",
             format=request.format,
             size_bytes=size_bytes or 1 << 30,
             read_only=isinstance(request.content, Seed),
