@@ -6,9 +6,9 @@ import time
 
 from benchmarks.place import GODWIT_VM, OTHER, Moved, Site
 from godwit.core.errors import Failed, TimedOut
+from godwit.core.moments import Moment
 from godwit.core.report import Report
 
-SENT = "memory and devices sent"
 COPYING = "copying"
 
 
@@ -58,4 +58,4 @@ class Godwit:
 def _stream_ms(report: Report) -> float | None:
     """From the copying's beginning to the source's completion."""
     at_ms = {entry.event: entry.at_ms for entry in report.timeline}
-    return at_ms[SENT] - at_ms[COPYING] if SENT in at_ms and COPYING in at_ms else None
+    return at_ms[Moment.sent] - at_ms[COPYING] if {Moment.sent, COPYING} <= at_ms.keys() else None

@@ -13,11 +13,13 @@ from godwit.core.forecast import (
     FIXED_MS,
     LEAST_FIXED_MS,
     NOTHING,
+    THOROUGH_MS,
     Dirtied,
     Dirtying,
     Grounds,
     Measured,
     Past,
+    copying_s,
     dirtying,
     goals,
     grounds,
@@ -107,6 +109,21 @@ def test_a_deadline_that_leaves_no_time_is_refused_with_numbers() -> None:
         refuse(play(here, goals(request, here)), request, here)
 
 
+def test_a_deadline_leaves_time_for_what_comes_after_the_copying() -> None:
+    assert copying_s(wants(), elapsed_s=1) is None
+    assert copying_s(wants(deadline_s=45), elapsed_s=3) == pytest.approx(45 - 3 - 2.25)
+    assert copying_s(wants(deadline_s=10), elapsed_s=1) == pytest.approx(10 - 1 - 1)
+
+
+def test_looking_closer_for_a_deadline_takes_time_itself() -> None:
+    plain, hurried = (
+        grounds(NOTHING, [], memory_bytes=MEMORY, accelerator=Accelerator.tcg, request=each)
+        for each in (wants(), wants(deadline_s=60))
+    )
+
+    assert hurried.around_ms == plain.around_ms + THOROUGH_MS
+
+
 def test_a_blackout_below_the_fixed_part_is_refused_with_numbers() -> None:
     here = guest(0, 0)
     request = wants(max_blackout_ms=5)
@@ -128,7 +145,9 @@ def past(**figures: object) -> Past:
 
 
 def given_(measured: Measured, *earlier: Past, cap: int | None = None) -> Grounds:
-    return grounds(measured, earlier, memory_bytes=MEMORY, accelerator=Accelerator.tcg, cap_bytes_per_s=cap)
+    return grounds(
+        measured, earlier, memory_bytes=MEMORY, accelerator=Accelerator.tcg, request=wants(bandwidth_bytes_per_s=cap)
+    )
 
 
 def test_without_a_past_what_was_measured_counts() -> None:

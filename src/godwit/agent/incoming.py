@@ -19,6 +19,7 @@ from godwit.agent.vms import Vms
 from godwit.contract.host import Go, GoAnswer, Heard, PrepareIncoming, Settled
 from godwit.core.errors import Broken, Failed, GodwitError, Unreachable, Unresolved
 from godwit.core.model import VmState
+from godwit.core.moments import Moment
 from godwit.core.ownership import Act, Cue, Ownership, Stream
 from godwit.core.report import TimelineEntry
 from godwit.network import port, tunnel
@@ -94,6 +95,7 @@ class Incoming:
         if self._answer.done():
             self._answer = asyncio.get_running_loop().create_future()
         answer = self._answer
+        self._note(time.time() * 1000, Moment.told)
         await self.course.take(Cue.went_last if request.last else Cue.went, count=request.count)
         if self._loaded:
             await self.course.look(LOADED)
@@ -214,10 +216,10 @@ class Incoming:
         """What the report and the answers need to know, the first time it is heard."""
         if event.name == "MIGRATION" and event.data["status"] == "completed" and not self._loaded:
             self._loaded = True
-            self._note(event.at_ms, "loaded at the destination")
+            self._note(event.at_ms, Moment.loaded)
         elif event.name == "RESUME" and self._resumed_at_ms is None:
             self._resumed_at_ms = event.at_ms
-            self._note(event.at_ms, "vCPUs run at the destination")
+            self._note(event.at_ms, Moment.resumed)
 
     async def _commit_network(self) -> None:
         """Blocks the loop for some 0.1 ms: `cont` may not come before it."""
@@ -228,6 +230,7 @@ class Incoming:
         try:
             if self.request.disks:
                 await mirror.stop_serving(self.vm.machine.monitor, self.request.disks)
+            self._note(time.time() * 1000, Moment.started)
             await self.vm.machine.cont()
         except Unreachable:
             raise

@@ -38,6 +38,8 @@ def print_report(report: Report) -> None:
             ("relay", _relay(report.network)),
         ]
     )
+    if report.blackout_parts:
+        print(f"\nThe blackout: {report.blackout_parts.sentence}.")
     if report.network.warning:
         print(f"\nwarning: {report.network.warning}")
     _print_details(report)

@@ -24,6 +24,11 @@ class Diary(Protocol):
         ...
 
     @property
+    def elapsed_s(self) -> float:
+        """Since the migration was asked for."""
+        ...
+
+    @property
     def is_settled(self) -> bool:
         """Nothing of it goes on in the network any more, as far as was told."""
         ...

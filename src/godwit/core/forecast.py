@@ -23,6 +23,10 @@ LEAST_FIXED_MS = 2.0
 """Nothing saves and loads devices faster."""
 AROUND_MS = 1200.0
 """What a move takes besides copying, where no earlier move tells: preparing and settling."""
+THOROUGH_MS = 3000.0
+"""What looking at how the guest writes takes more where there is a deadline."""
+AFTER_S, AFTER_SHARE = 1.0, 0.05
+"""Kept free of a deadline for what comes after the copying: the settling, or the undoing."""
 WARM_UP_MS = {Accelerator.tcg: 55.0, Accelerator.kvm: 2.0}
 """From RESUME to the guest's first answer: TCG translates everything anew (measured: 45 to 65 ms)."""
 LINK_SHARE = 0.94
@@ -60,7 +64,7 @@ class Past(NamedTuple):
 
     same_vm: bool
     around_ms: float
-    """Besides copying and the blackout."""
+    """Besides copying and the blackout, and without THOROUGH_MS."""
     fixed_ms: float
     """Of the blackout, what did not depend on what remained; 0: not known."""
     stream_bytes_per_s: float
@@ -127,13 +131,14 @@ def grounds(
     *,
     memory_bytes: int,
     accelerator: Accelerator,
-    cap_bytes_per_s: int | None,
+    request: MigrationRequest,
 ) -> Grounds:
     """What was measured now, corrected by what earlier moves over this link (oldest first) really took."""
+    around_ms = _smoothed([each.around_ms for each in past], AROUND_MS)
     mine = [each for each in past if each.same_vm]
     link = measured.link_bytes_per_s * LINK_SHARE or math.inf
     stream = _smoothed([each.stream_bytes_per_s for each in past if each.stream_bytes_per_s], min(link, 1e9))
-    known = min(stream, link, cap_bytes_per_s or math.inf)
+    known = min(stream, link, request.bandwidth_bytes_per_s or math.inf)
     first = measured.resident_bytes or memory_bytes
     if mine and mine[-1].sent_bytes:
         first = mine[-1].sent_bytes
@@ -143,7 +148,7 @@ def grounds(
         dirtying=dirtying(samples, memory_bytes=memory_bytes),
         stream_bytes_per_s=known,
         fixed_ms=max(LEAST_FIXED_MS, _smoothed([each.fixed_ms for each in past if each.fixed_ms], FIXED_MS)),
-        around_ms=_smoothed([each.around_ms for each in past], AROUND_MS),
+        around_ms=around_ms + (THOROUGH_MS if request.deadline_s is not None else 0.0),
         warm_up_ms=WARM_UP_MS[accelerator],
     )
 
@@ -223,9 +228,16 @@ def time_left_s(now: Sample, goals: Goals, memory_bytes: int) -> float | None:
 
 
 def goals(request: MigrationRequest, grounds: Grounds) -> Goals:
-    """What the person asks for, as the governor is told: copying gets what the rest leaves of the deadline."""
-    left_s = None if request.deadline_s is None else request.deadline_s - grounds.around_ms / 1000
+    """What the person asks for, as far as is known before: half of what is done besides copying comes before it."""
+    left_s = copying_s(request, elapsed_s=grounds.around_ms / 2000)
     return Goals(request.max_blackout_ms, left_s, grounds.fixed_ms)
+
+
+def copying_s(request: MigrationRequest, *, elapsed_s: float) -> float | None:
+    """What a deadline leaves for the copying, so many seconds after the request; none: there is no deadline."""
+    if request.deadline_s is None:
+        return None
+    return request.deadline_s - elapsed_s - max(AFTER_S, AFTER_SHARE * request.deadline_s)
 
 
 def refuse(course: Course, request: MigrationRequest, grounds: Grounds) -> None:

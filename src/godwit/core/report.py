@@ -171,6 +171,27 @@ class TimelineEntry(Fact):
     event: str
 
 
+class BlackoutParts(Fact):
+    """Where a blackout went, one part after the other; loading overlaps sending, and is what is left of it then."""
+
+    send_ms: float
+    """STOP until the source's QEMU had sent all: what remained of memory, and devices, which it saves for that."""
+    load_ms: float
+    """Until the destination's QEMU had loaded it."""
+    agree_ms: float
+    """Until its agent told it to run: the source's word, the journal, the network."""
+    start_ms: float
+    """Until its vCPUs ran."""
+
+    @property
+    def sentence(self) -> str:
+        """For a person."""
+        return (
+            f"sending {self.send_ms:.1f} ms, loading {self.load_ms:.1f} ms, agreeing {self.agree_ms:.1f} ms, "
+            f"starting {self.start_ms:.1f} ms"
+        )
+
+
 class Report(Fact):
     """What happened, field by field and stable: other programs read it."""
 
@@ -186,6 +207,7 @@ class Report(Fact):
     """From the request's start to its end."""
     blackout_ms: float | None = None
     """Source vCPUs stopped (STOP) until destination vCPUs run (RESUME), on one clock; none: they never stopped."""
+    blackout_parts: BlackoutParts | None = None
     clock_error_ms: float | None = None
     """Bound on the error of `blackout_ms` from comparing two hosts' clocks: half the best round trip."""
     forecast: Forecast = Forecast()

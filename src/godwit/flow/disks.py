@@ -13,6 +13,7 @@ from godwit.core.phase import DEADLINES_S, Phase
 from godwit.core.plan import Plan
 from godwit.flow.ending import ASK_AGAIN_S, phase, undone_by, warn
 from godwit.flow.sides import Sides, order
+from godwit.flow.states import left_s
 
 SLOWEST_BYTES_PER_S = 10_000_000
 """Disks that are copied more slowly than this exceed the phase's deadline, if no other one was given."""
@@ -40,7 +41,7 @@ async def mirrored(plan: Plan, sides: Sides) -> AsyncIterator[None]:
         return
     asked = order(plan.move)
     async with undone_by(lambda: sides.source.end_mirror(asked), sides.diary):
-        async with phase(Phase.copying, sides.diary, limit_s=_limit_s(plan)):
+        async with phase(Phase.copying, sides.diary, limit_s=left_s(plan, sides) or _limit_s(plan)):
             await _mirror(plan, sides)
         yield
 
@@ -65,8 +66,6 @@ async def _mirror(plan: Plan, sides: Sides) -> None:
 
 
 def _limit_s(plan: Plan) -> float:
-    if plan.move.request.deadline_s:
-        return plan.move.request.deadline_s
     size_bytes = sum(move.disk.size_bytes for move in plan.disks)
     slowest = min(SLOWEST_BYTES_PER_S, plan.move.request.bandwidth_bytes_per_s or SLOWEST_BYTES_PER_S)
     return DEADLINES_S[Phase.copying] + size_bytes / slowest * 2

@@ -85,6 +85,13 @@ async def persist(order: Callable[[], Awaitable[T]]) -> T:
             await asyncio.sleep(ASK_AGAIN_S)
 
 
+async def together(*works: Coroutine[Any, Any, None]) -> None:
+    """All have ended, side by side; then the first error, if there was one, is raised."""
+    for outcome in await asyncio.gather(*works, return_exceptions=True):
+        if isinstance(outcome, BaseException):
+            raise outcome
+
+
 async def asked(question: Callable[[], Awaitable[T]], diary: Diary) -> T:
     """The answer to an order that may be repeated; whoever is being restarted is asked again."""
     while True:

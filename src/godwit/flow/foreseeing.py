@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from godwit.contract.diary import Diary
 from godwit.contract.host import Host
 from godwit.contract.measures import Measure
 from godwit.core.case import Case
@@ -14,7 +15,6 @@ from godwit.core.forecast import NOTHING, Course, Grounds, Measured, Past, goals
 from godwit.core.migration import Kind
 from godwit.core.model import MIB
 from godwit.core.plan import disk_moves
-from godwit.flow.sides import Sides
 
 
 @dataclass(frozen=True)
@@ -28,24 +28,24 @@ class Foresight:
 
 
 async def foresee(case: Case, source: Host, past: Sequence[Past], *, thorough: bool) -> Foresight:
-    """What the move is expected to take; a source that cannot measure leaves it to the past.
+    """What the move is expected to take.
 
     `thorough` takes some seconds: how the guest writes is then told from samples of two lengths.
     """
+    return _foretold(case, await _measured(case, source, thorough=thorough), past)
+
+
+def _foretold(case: Case, found: Measured, past: Sequence[Past]) -> Foresight:
     request, spec = case.move.request, case.move.spec
-    try:
-        measured = await source.measure(_measure(case, thorough=thorough))
-    except GodwitError:
-        measured = NOTHING
     base = grounds(
-        measured,
+        found,
         past,
         memory_bytes=spec.memory_mib * MIB,
         accelerator=case.move.pinned.accelerator,
-        cap_bytes_per_s=request.bandwidth_bytes_per_s,
+        request=request,
     )
     wanted = goals(request, base)
-    return Foresight(measured, base, wanted, play(base, wanted))
+    return Foresight(found, base, wanted, play(base, wanted))
 
 
 def refuse_hopeless(case: Case, seen: Foresight) -> None:
@@ -53,18 +53,30 @@ def refuse_hopeless(case: Case, seen: Foresight) -> None:
     refuse(seen.course, case.move.request, seen.grounds)
 
 
-async def foreseen(case: Case, sides: Sides) -> Foresight | None:
-    """What can be met, as far as is known; the forecast is in the diary.
-
-    A move in which disks go, or the VM is off, has no forecast yet.
-    """
+async def measured(case: Case, source: Host) -> Measured | None:
+    """What a move's forecast rests on; none: a move in which disks go, or the VM is off, has no forecast yet."""
     move = case.move
     if move.kind is not Kind.live or disk_moves(move, case.source, case.destination):
         return None
-    seen = await foresee(case, sides.source, sides.diary.past, thorough=move.request.deadline_s is not None)
-    await sides.diary.foresaw(seen.course.forecast)
+    return await _measured(case, source, thorough=move.request.deadline_s is not None)
+
+
+async def foreseen(case: Case, found: Measured | None, diary: Diary) -> Foresight | None:
+    """What can be met, as far as is known; the forecast is in the diary."""
+    if found is None:
+        return None
+    seen = _foretold(case, found, diary.past)
+    await diary.foresaw(seen.course.forecast)
     refuse_hopeless(case, seen)
     return seen
+
+
+async def _measured(case: Case, source: Host, *, thorough: bool) -> Measured:
+    """A source that cannot measure leaves it to the past."""
+    try:
+        return await source.measure(_measure(case, thorough=thorough))
+    except GodwitError:
+        return NOTHING
 
 
 def _measure(case: Case, *, thorough: bool) -> Measure:

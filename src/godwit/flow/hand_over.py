@@ -10,7 +10,7 @@ from godwit.core.errors import Unresolved
 from godwit.core.phase import DEADLINES_S, Phase
 from godwit.core.plan import Plan
 from godwit.flow.disks import keep_new_disks
-from godwit.flow.ending import asked, persist, phase, uninterrupted
+from godwit.flow.ending import asked, persist, phase, together, uninterrupted
 from godwit.flow.following import look
 from godwit.flow.pulse import feel_pulse
 from godwit.flow.sides import Sides, order
@@ -63,7 +63,13 @@ async def _word(wanted: Order, sides: Sides) -> HandedOver:
 
 async def complete(plan: Plan, sides: Sides) -> None:
     """The first announcements are out, and the source's QEMU is gone, and its disks if they went with the VM."""
-    await sides.diary.settled(await persist(lambda: look(plan.move, sides)))
-    await persist(lambda: sides.source.retire(order(plan.move)))
+    await together(_told(plan, sides), _retired(plan, sides), feel_pulse(plan.move, sides))
     await keep_new_disks(plan, sides)
-    await feel_pulse(plan.move, sides)
+
+
+async def _told(plan: Plan, sides: Sides) -> None:
+    await sides.diary.settled(await persist(lambda: look(plan.move, sides)))
+
+
+async def _retired(plan: Plan, sides: Sides) -> None:
+    await persist(lambda: sides.source.retire(order(plan.move)))

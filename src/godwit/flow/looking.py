@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import secrets
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
 from godwit.contract.host import Host, Nothing, VmRef
@@ -27,21 +27,25 @@ LOOK_S = 5.0
 
 async def look(move: Move, source: Host, destination: Host) -> Case:
     """What both hosts tell, and what looking closer found; only a host that tells nothing at all raises."""
-    here, there = await asyncio.gather(source.facts(Nothing()), destination.facts(Nothing()))
+    return await look_closer(await ask(move, source, destination), source, destination)
+
+
+async def ask(move: Move, source: Host, destination: Host) -> Case:
+    """What both hosts tell of themselves."""
+    return Case(move, *await asyncio.gather(source.facts(Nothing()), destination.facts(Nothing())))
+
+
+async def look_closer(case: Case, source: Host, destination: Host) -> Case:
+    """With what hosts tell only when asked; what could not be looked at is among the failures."""
+    move, tries = case.move, _Tries()
     if move.kind is not Kind.live:
-        return Case(move, here, there)  # nothing that runs changes its host
-    return Case(move, here, there, await look_closer(move, source, destination))
-
-
-async def look_closer(move: Move, source: Host, destination: Host) -> Looked:
-    """What hosts tell only when asked; what could not be looked at is among the failures."""
-    tries = _Tries()
+        return case  # nothing that runs changes its host
     vm, files, segments = await asyncio.gather(
         tries.ask("the VM", source.look_at_vm, VmRef(name=move.spec.name), otherwise=None),
         _files(move, source, destination, tries),
         _segments(move, source, destination, tries),
     )
-    return Looked(vm=vm, **files, **segments, failures=tuple(tries.failures))
+    return replace(case, looked=Looked(vm=vm, **files, **segments, failures=tuple(tries.failures)))
 
 
 @dataclass

@@ -9,6 +9,7 @@ from godwit.contract.host import HandedOver, Relayed, Settled
 from godwit.core.finding import Finding
 from godwit.core.looked import Pulse
 from godwit.core.migration import Event, EventKind, Migration
+from godwit.core.moments import parts
 from godwit.core.phase import Phase
 from godwit.core.report import (
     Announcement,
@@ -74,6 +75,7 @@ def _with_hand_over(base: Report, handed: HandedOver, settled: Settled | None) -
     return base.model_copy(
         update={
             "blackout_ms": handed.blackout_ms,
+            "blackout_parts": parts(handed.timeline),
             "clock_error_ms": handed.clock_error_ms,
             "forecast": base.forecast.model_copy(update={"switch_blackout_ms": handed.predicted_blackout_ms}),
             "passes": handed.passes,

@@ -7,10 +7,14 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from godwit.contract.host import IncomingReady, PrepareIncoming, PrepareOutgoing, Reserve
+from godwit.core.forecast import copying_s
 from godwit.core.phase import Phase
 from godwit.core.plan import Plan
 from godwit.flow.ending import phase, undone_by, warn
 from godwit.flow.sides import Sides, order
+
+LEAST_S = 0.001
+"""A time that is over at once."""
 
 
 @asynccontextmanager
@@ -37,7 +41,7 @@ async def prepared(plan: Plan, sides: Sides) -> AsyncIterator[None]:
     async with undone_by(lambda: sides.destination.abort_incoming(asked), sides.diary):
         async with phase(Phase.preparing, sides.diary):
             ready = await sides.destination.prepare_incoming(_incoming(plan))
-            met = await sides.source.prepare_outgoing(_outgoing(plan, ready))
+            met = await sides.source.prepare_outgoing(_outgoing(plan, ready, elapsed_s=sides.diary.elapsed_s))
         if met.clock_error_ms > 5:
             await warn(sides.diary, f"the hosts' clocks can be compared only within {met.clock_error_ms:.1f} ms")
         for note in met.notes:
@@ -51,10 +55,16 @@ async def copied(plan: Plan, sides: Sides) -> AsyncIterator[None]:
     asked = order(plan.move)
     unknown = f"it is not known whether {plan.move.source} still runs {plan.move.spec.name}"
     async with undone_by(lambda: sides.source.abort_outgoing(asked), sides.diary, in_doubt_without=unknown):
-        async with phase(Phase.copying, sides.diary, limit_s=plan.move.request.deadline_s):
+        async with phase(Phase.copying, sides.diary, limit_s=left_s(plan, sides)):
             async for event in sides.source.copy(asked):
                 await sides.diary.record(event)
         yield
+
+
+def left_s(plan: Plan, sides: Sides) -> float | None:
+    """Of the deadline, if there is one."""
+    deadline_s = plan.move.request.deadline_s
+    return None if deadline_s is None else max(deadline_s - sides.diary.elapsed_s, LEAST_S)
 
 
 def _incoming(plan: Plan) -> PrepareIncoming:
@@ -74,7 +84,8 @@ def _incoming(plan: Plan) -> PrepareIncoming:
     )
 
 
-def _outgoing(plan: Plan, ready: IncomingReady) -> PrepareOutgoing:
+def _outgoing(plan: Plan, ready: IncomingReady, *, elapsed_s: float) -> PrepareOutgoing:
+    """Disks are mirrored before memory is copied: how much time that leaves is not known yet."""
     move = plan.move
     return PrepareOutgoing(
         **order(move).model_dump(),
@@ -86,7 +97,7 @@ def _outgoing(plan: Plan, ready: IncomingReady) -> PrepareOutgoing:
         tls=plan.tls,
         compression=plan.compression,
         near=plan.near,
-        deadline_s=plan.deadline_s,
+        deadline_s=None if plan.disks else copying_s(move.request, elapsed_s=elapsed_s),
         fixed_ms=plan.fixed_ms,
         max_blackout_ms=move.request.max_blackout_ms,
         bandwidth_bytes_per_s=move.request.bandwidth_bytes_per_s,

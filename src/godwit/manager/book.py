@@ -35,6 +35,11 @@ class Book:
         """The phase entered last; from the moment on at which storing it began."""
         return self._phase
 
+    @property
+    def elapsed_s(self) -> float:
+        """Since the migration was asked for, its waiting included."""
+        return (datetime.now(UTC) - self._record().migration.started_at).total_seconds()
+
     async def enter(self, phase: Phase, /, *, error: GodwitError | None = None) -> None:
         """The migration is in that phase, its VM's record says what follows from it, and the feed tells."""
         self._phase = step(self._phase, phase)

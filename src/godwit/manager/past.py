@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from godwit.contract.host import HandedOver
 from godwit.contract.store import MigrationRecord
 from godwit.core.convergence import SHORT_MS
-from godwit.core.forecast import Past
+from godwit.core.forecast import THOROUGH_MS, Past
 from godwit.core.migration import Migration
 from godwit.core.phase import Phase
 
@@ -35,6 +35,7 @@ def _past(told: Migration, handed: HandedOver, *, same_vm: bool, alike: bool) ->
     The stream's rate is told by moves that nothing capped or compressed, encrypted or not as this one.
     """
     total_ms = (told.ended_at - told.started_at).total_seconds() * 1000 if told.ended_at else 0.0
+    total_ms -= THOROUGH_MS if told.request.deadline_s is not None else 0.0
     is_plain = not told.request.bandwidth_bytes_per_s and handed.compression == "none"
     return Past(
         same_vm=same_vm,

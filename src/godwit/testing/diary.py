@@ -27,6 +27,8 @@ class MemoryDiary:
     spec: VmSpec | None = None
     past: tuple[Past, ...] = ()
     forecast: Forecast | None = None
+    elapsed_s: float = 0.0
+    """Fakes take no time by themselves."""
 
     @property
     def phase(self) -> Phase:

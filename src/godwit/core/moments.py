@@ -1,0 +1,34 @@
+"""The moments of a blackout, by their words in a report's timeline, and how long it is from each to the next."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from enum import StrEnum
+from itertools import pairwise
+
+from godwit.core.report import BlackoutParts, TimelineEntry
+
+
+class Moment(StrEnum):
+    """In their usual order; being told may come after having loaded."""
+
+    stopped = "vCPUs stopped at the source"
+    sent = "memory and devices sent"
+    told = "the destination is told to run it"
+    loaded = "loaded at the destination"
+    started = "vCPUs are being started at the destination"
+    resumed = "vCPUs run at the destination"
+
+
+BORDERS = (Moment.stopped, Moment.sent, Moment.loaded, Moment.started, Moment.resumed)
+
+
+def parts(timeline: Iterable[TimelineEntry]) -> BlackoutParts | None:
+    """From STOP to RESUME, piece by piece; none where an agent's restart has left a moment unknown."""
+    at_ms: dict[str, float] = {}
+    for entry in timeline:
+        at_ms.setdefault(entry.event, entry.at_ms)
+    if not at_ms.keys() >= set(BORDERS):
+        return None
+    sent, loaded, decided, started = (round(at_ms[after] - at_ms[before], 3) for before, after in pairwise(BORDERS))
+    return BlackoutParts(send_ms=sent, load_ms=loaded, agree_ms=decided, start_ms=started)
