@@ -164,6 +164,51 @@ def test_a_frame_of_the_vm_that_comes_back_moves_nothing(points: Points) -> None
     points.beyond.hears(last)
 
 
+IN_GROUP = bytes.fromhex("45000032000000000111beb60a000001ef010203")
+"""The header of an IPv4 packet of 50 bytes to 239.1.2.3; a host with a packet filter lets no wrong ones through."""
+
+
+def to_group(text: str) -> bytes:
+    ends = bytes.fromhex("01005e010203") + bytes.fromhex(FAR.replace(":", ""))
+    return ends + b"\x08\x00" + IN_GROUP + text.encode().ljust(30, b"\0")
+
+
+@pytest.fixture
+def snooping(points: Points) -> Points:
+    """The VM is in a group, and the bridge gives the group's frames to nobody else, because there is a querier."""
+    ip("link set lan type bridge mcast_snooping 1 mcast_query_response_interval 1 mcast_querier 1")
+    ip("bridge mdb add dev lan port gw-vm grp 239.1.2.3 temp")
+    points.lan.far.says(to_group("before"))
+    points.vm.hears(to_group("before"))
+    assert to_group("before") not in points.beyond.listen()
+    return points
+
+
+def test_what_comes_for_the_vms_multicast_groups_is_relayed_once(snooping: Points) -> None:
+    siding = snooping.lan.at("gs-vm")
+    snooping.turnout.set_aside()
+    meanwhile, after = to_group("meanwhile"), to_group("after")
+    snooping.lan.far.says(meanwhile)
+    siding.hears(meanwhile)
+
+    snooping.turnout.turn(now_ms() + 60_000)
+    snooping.lan.far.says(after)
+
+    snooping.beyond.hears(after)
+    assert [each for each in snooping.beyond.heard if each in (meanwhile, after)] == [meanwhile, after]
+    assert snooping.vm.listen()[-1] == to_group("before")
+
+
+def test_turned_back_the_groups_frames_come_to_the_tap_and_nowhere_else(snooping: Points) -> None:
+    snooping.turnout.turn(now_ms() + 60_000)
+    snooping.turnout.turn_back()
+
+    snooping.lan.far.says(to_group("again"))
+
+    snooping.vm.hears(to_group("again"))
+    assert to_group("again") not in snooping.beyond.listen()
+
+
 def test_turned_back_all_comes_to_the_tap_again(points: Points) -> None:
     points.turnout.turn(now_ms() + 60_000)
     points.turnout.turn_back()

@@ -16,7 +16,6 @@ from godwit.agent.disk_verbs import DiskVerbs
 from godwit.agent.incoming import Incoming
 from godwit.agent.local import AT_HOME
 from godwit.agent.looking import Looking
-from godwit.agent.measuring import measure
 from godwit.agent.observing import Observers
 from godwit.agent.outgoing import Outgoing
 from godwit.agent.relays import Relays
@@ -24,6 +23,7 @@ from godwit.agent.room import Room
 from godwit.agent.testifying import from_journal, resolve, testify
 from godwit.agent.vms import Vms
 from godwit.contract.host import (
+    Belongings,
     ConsoleData,
     Examine,
     Go,
@@ -47,18 +47,15 @@ from godwit.contract.host import (
     StopVm,
     VmRef,
 )
-from godwit.contract.measures import Measure, OpenSink, Sink
 from godwit.contract.observed import Observe, Observed
 from godwit.core.config import AgentConfig
 from godwit.core.errors import Refused, Unresolved
-from godwit.core.forecast import Measured
 from godwit.core.leftover import Leftovers
 from godwit.core.migration import Event
 from godwit.core.model import HostFacts, QemuFacts, VmStatus
 from godwit.core.ownership import Ownership
 from godwit.core.verdict import Statement
 from godwit.host import facts as host_facts
-from godwit.network.link_probe import open_sink
 from godwit.qemu import secrecy
 from godwit.storage import uefi
 
@@ -201,15 +198,6 @@ class Agent(DiskVerbs, Looking):
         await self._bury(request)
         return Nothing()
 
-    async def measure(self, request: Measure, /) -> Measured:
-        """The link, the guest's memory and how it writes."""
-        return await measure(self._vms.get(request.vm), request, self._peers(request.destination, request.peer_address))
-
-    async def open_sink(self, request: OpenSink, /) -> Sink:
-        """What comes over the migration network is counted for a moment."""
-        port, token = open_sink(self._config.migration_address)
-        return Sink(port=port, token=token)
-
     async def prepare_incoming(self, request: PrepareIncoming, /) -> IncomingReady:
         """An empty QEMU listens, its taps muted."""
         incoming = self._incoming.get(request.vm)
@@ -244,8 +232,10 @@ class Agent(DiskVerbs, Looking):
 
     async def hand_over(self, request: Order, /) -> HandedOver:
         """The VM runs at the destination."""
-        handed = await self._outgoing_of(request).hand_over()
+        outgoing = self._outgoing_of(request)
+        handed = await outgoing.hand_over()
         await self._relays.settle(request.vm)
+        await outgoing.belongings.send()
         return handed
 
     async def abort_outgoing(self, request: Order, /) -> Nothing:
@@ -289,6 +279,12 @@ class Agent(DiskVerbs, Looking):
     async def relayed(self, request: Order, /) -> Relayed:
         """What the relay did so far."""
         return await self._relays.look(request)
+
+    async def take_belongings(self, request: Belongings, /) -> Nothing:
+        """What the kernel knew of the VM at its source, ours knows too."""
+        if incoming := self._incoming_of(request):
+            await incoming.belongings.take(request)
+        return Nothing()
 
     async def heard(self, request: Order, /) -> Heard:
         """What came for the VM so far."""

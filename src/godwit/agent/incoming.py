@@ -11,6 +11,7 @@ from pathlib import Path
 
 from godwit.agent.alarming import raise_alarm
 from godwit.agent.announcing import Announcer
+from godwit.agent.belongings import Unpacking
 from godwit.agent.course import LOADED, Course, Side
 from godwit.agent.hearing import Hearing
 from godwit.agent.local import AT_HOME, LocalVm
@@ -52,6 +53,7 @@ class Incoming:
         self._resumed_at_ms: float | None = None
         self._timeline: list[TimelineEntry] = []
         self._unmute: tuple[Prepared, ...] = ()
+        self.belongings = Unpacking(vm)
         self._announcer = Announcer(vm)
         self._hearing = Hearing(vm.passport.plugs)
         self._answer: asyncio.Future[GoAnswer] = asyncio.get_running_loop().create_future()
@@ -160,6 +162,7 @@ class Incoming:
         await self.course.close()
         for unmute in self._unmute:
             unmute.close()
+        self.belongings.close()
 
     async def listen(self) -> None:
         """QEMU's events are heard and the network can be given to it; what happened before has been looked at."""
@@ -225,6 +228,7 @@ class Incoming:
         """Blocks the loop for some 0.1 ms: `cont` may not come before it."""
         for unmute in self._unmute:
             unmute()
+        self.belongings.commit()
 
     async def _cont(self) -> None:
         try:
@@ -255,6 +259,7 @@ class Incoming:
         self.vm.stopping = True
         await asyncio.to_thread(_pour_back, self.vm)
         await self._close_tunnels()
+        await self.belongings.undo()
         await self.vm.machine.retire()
         self._vms.part(self.vm, VmState.stopped)
 

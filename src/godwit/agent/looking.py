@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import asyncio
 import os
+from collections.abc import Callable
 from ipaddress import IPv4Address
 from typing import Any
 
 from godwit.agent.local import LocalVm
+from godwit.agent.measuring import measure
 from godwit.agent.pulse import pulse
 from godwit.agent.vms import Vms
-from godwit.contract.host import VmRef
+from godwit.contract.host import Peer, VmRef
 from godwit.contract.looks import ExchangeFrames, FilesLook, LookAtFiles, SegmentProbe, SegmentsLook
+from godwit.contract.measures import Measure, OpenSink, Sink
 from godwit.core.config import AgentConfig
+from godwit.core.forecast import Measured
 from godwit.core.looked import FileLook, NodeLook, Pulse, SegmentLook, VmLook
 from godwit.host.facts import swapped_mib
+from godwit.network.link_probe import open_sink
 from godwit.network.segment import Exchange
 
 
@@ -23,10 +28,20 @@ class Looking:
 
     _config: AgentConfig
     _vms: Vms
+    _peers: Callable[[str, str], Peer]
+
+    async def measure(self, request: Measure, /) -> Measured:
+        """The link, the guest's memory and how it writes."""
+        return await measure(self._vms.get(request.vm), request, self._peers(request.destination, request.peer_address))
 
     async def look_at_vm(self, request: VmRef, /) -> VmLook:
         """What its QEMU says of itself."""
         return await _look_at_vm(self._vms.get(request.name))
+
+    async def open_sink(self, request: OpenSink, /) -> Sink:
+        """What comes over the migration network is counted for a moment."""
+        port, token = open_sink(self._config.migration_address)
+        return Sink(port=port, token=token)
 
     async def feel_pulse(self, request: VmRef, /) -> Pulse:
         """Whether the VM is alive."""

@@ -8,6 +8,7 @@ import time
 from collections.abc import AsyncIterator
 from typing import Any
 
+from godwit.agent.belongings import Packing
 from godwit.agent.blackout import Blackout
 from godwit.agent.course import Course
 from godwit.agent.governor import Governor
@@ -44,6 +45,7 @@ class Outgoing:
         self._peer = peer
         self._telling = Telling(request.migration)
         self._governor = Governor(vm, self._telling, request)
+        self.belongings = Packing(vm, self.order, peer)
         may_last_s = request.max_blackout_ms / 1000
         self._blackout = Blackout(vm, self.order, peer, self._telling, uri=request.uri, may_last_s=may_last_s)
         self._blackout.heard = self._heed
@@ -111,6 +113,8 @@ class Outgoing:
         await self._begin()
         if self._request.disks and not self.has_stopped:
             await mirror.flush(self._vm.machine.monitor)
+        if not self.has_stopped:
+            await self.belongings.send()
         await self._allow()
         answer = await asyncio.shield(self._blackout.result)
         return await self._handed_over(answer)
@@ -127,6 +131,7 @@ class Outgoing:
                 f"{self.order.vm} was given to {self._request.destination} and cannot be taken back: "
                 f"see `godwit migration show {self.order.migration}`"
             )
+        await self.belongings.undo()
         await self.close()
 
     async def close(self) -> None:

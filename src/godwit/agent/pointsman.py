@@ -35,9 +35,13 @@ class Pointsman(threading.Thread):
         self.error: GodwitError | None = None
 
     def run(self) -> None:
-        """Until `end`, or QEMU's end; a VM that stands still already, because we come late, is turned at once."""
+        """Until `end`, or QEMU's end. If we come late, a VM that stands still is turned at once, and one that was
+        turned and runs here again is turned back.
+        """
         if self._is_late:
             self._carry_out(lambda: self._turn(time.time() * 1000))
+        elif any(each.turned for each in self._turnouts):
+            self._carry_out(self._turn_back)
         with selectors.DefaultSelector() as selector:
             selector.register(self._qmp, selectors.EVENT_READ, self._hear)
             selector.register(self._woken, selectors.EVENT_READ, None)

@@ -25,6 +25,7 @@ from typing import Literal, Protocol
 
 from pydantic import ConfigDict, Field
 
+from godwit.contract.belongings import Belongings as Belongings
 from godwit.contract.disk_host import DiskHost
 from godwit.contract.looks import ExchangeFrames, FilesLook, LookAtFiles, SegmentsLook
 from godwit.contract.measures import Measure, OpenSink, Sink
@@ -370,6 +371,10 @@ class Peer(Protocol):
 
     async def abort(self, request: Order, /) -> Nothing:
         """The source runs the VM: what waits here is ended. `Unresolved` if it was told to run."""
+        ...
+
+    async def take_belongings(self, request: Belongings, /) -> Nothing:
+        """The destination's kernel knows that too, from now on or from when the VM runs there."""
         ...
 
     async def heard(self, request: Order, /) -> Heard:

@@ -18,7 +18,7 @@ REDIS_PORT = 6379
 DEVICE = "lan0"
 PATIENCE_S = 20.0
 _TOTAL_RETRANS = struct.Struct("=100xI")
-"""Of struct tcp_info: segments sent again, the first one too."""
+"""Of struct tcp_info: segments sent again so far."""
 
 
 @dataclass
@@ -27,7 +27,7 @@ class Newcomers:
 
     answered: int = 0
     repeated: int = 0
-    """That sent something again."""
+    """That sent the first packet again; what follows may come too late from a busy guest, without any loss."""
     failed: list[str] = field(default_factory=list)
     slowest_ms: float = 0.0
 
@@ -36,9 +36,9 @@ class Newcomers:
         begun = time.monotonic()
         try:
             with socket.create_connection((address, port), timeout=PATIENCE_S) as connection:
+                info = connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 256)
                 connection.sendall(b"PING\r\n")
                 answer = connection.recv(64)
-                info = connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 256)
         except OSError as error:
             self.failed.append(str(error))
             return

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import asyncio
 import errno
-from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -45,6 +44,8 @@ _ADDRGENMODE_NONE = 1
 _HIGHEST = "fe"
 """First byte of a tap's own MAC: a bridge takes the lowest MAC of its ports, and must never take a tap's."""
 _DISABLED, _FORWARDING = 0, 3
+_NO_ROUTER, _ROUTER = 0, 2
+"""A port behind which there is never, or always, somebody who wants every multicast group."""
 _KERNEL_STP = 1
 _NO_IPV6 = (errno.EAFNOSUPPORT, errno.EOPNOTSUPP, errno.EINVAL)
 
@@ -108,23 +109,38 @@ async def forget(bridge: str, mac: str) -> None:
     await asyncio.to_thread(_forget, bridge, mac)
 
 
-def to_relay(mac: str, *, port: int, instead_of: int) -> list[Message]:
-    """Orders, by interface numbers: the bridge sends the VM's frames, and what it floods, to that port only.
+def to_relay(mac: str, port: int) -> list[Message]:
+    """Orders, by the interface's number: the bridge sends the VM's frames, and what it floods, to that port too.
 
     The entry is sticky: learning, from frames of the VM that come back by the uplink, does not move it.
     """
-    return [_entry(port, mac, is_fixed=True), *to_port(port, is_open=True), *to_port(instead_of, is_open=False)]
-
-
-def to_tap(mac: str, *, tap: int, instead_of: Sequence[int]) -> list[Message]:
-    """Orders that undo `to_relay`."""
-    closed = [order for port in instead_of for order in to_port(port, is_open=False)]
-    return [_entry(tap, mac), *to_port(tap, is_open=True), *closed]
+    return [_entry(port, mac, is_fixed=True), *to_port(port, is_open=True)]
 
 
 def to_port(index: int, *, is_open: bool) -> list[Message]:
-    """Orders: the bridge floods broadcasts and multicasts into that port, or does not."""
-    return [_port(index, [("IFLA_BRPORT_MCAST_FLOOD", int(is_open)), ("IFLA_BRPORT_BCAST_FLOOD", int(is_open))])]
+    """Orders: the bridge gives that port of a relay all broadcasts and multicasts, whoever asked for these, or none."""
+    names = ("MCAST_FLOOD", "BCAST_FLOOD")
+    router = ("IFLA_BRPORT_MULTICAST_ROUTER", _ROUTER if is_open else _NO_ROUTER)
+    return [_port(index, [*((f"IFLA_BRPORT_{name}", int(is_open)) for name in names), router])]
+
+
+def to_tap(mac: str, tap: int, *, has_stp: bool) -> list[Message]:
+    """Orders: the bridge sends the VM's frames to its tap, which is open as `shut` found it."""
+    opened_up = [] if has_stp else [_state(tap, _FORWARDING)]
+    return [_floods(tap, is_open=True), *opened_up, _entry(tap, mac)]  # a port that is shut may have no entry
+
+
+def shut(tap: int, *, has_stp: bool) -> list[Message]:
+    """Orders: the bridge gives a VM's tap nothing that it floods, nor frames of its groups, unless the kernel's STP
+    decides on its ports (and then those that come for the VM's groups are lost).
+    """
+    return [_floods(tap, is_open=False), *([] if has_stp else [_state(tap, _DISABLED)])]
+
+
+def has_stp(bridge: str) -> bool:
+    """The kernel's STP decides on the states of that bridge's ports."""
+    with opened(f"looking at {bridge}") as ip:
+        return _bridge(ip, bridge).has_stp
 
 
 def _is_bridge(name: str) -> bool:
@@ -225,6 +241,10 @@ def silence(ip: Any, tap: str, index: int) -> None:
 def _flags(index: int, *, is_open: bool) -> Message:
     names = ("UNICAST_FLOOD", "MCAST_FLOOD", "BCAST_FLOOD", "LEARNING")
     return _port(index, [(f"IFLA_BRPORT_{name}", int(is_open)) for name in names])
+
+
+def _floods(index: int, *, is_open: bool) -> Message:
+    return _port(index, [("IFLA_BRPORT_MCAST_FLOOD", int(is_open)), ("IFLA_BRPORT_BCAST_FLOOD", int(is_open))])
 
 
 def _state(index: int, state: int) -> Message:

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from time import time
 
 from godwit.network.netlink import Prepared, index_of
-from godwit.network.port import to_port, to_relay, to_tap
+from godwit.network.port import has_stp, shut, to_port, to_relay, to_tap
 from godwit.network.ring import Capture, Injector, TapHandle
 from godwit.network.siding import Siding
 from godwit.network.tunnel import pour_into
@@ -67,10 +67,11 @@ class Turnout:
         self._home = Injector(self.track.tap)
         self._siding = Siding(self.track.tap, self.track.bridge)
         tap, siding, port = (index_of(each) for each in (self.track.tap, self._siding.name, self.track.port))
-        what = f"sending {self.mac} to the destination"
-        self._aside = Prepared(what, to_relay(self.mac, port=siding, instead_of=tap))
-        self._on = Prepared(what, to_relay(self.mac, port=port, instead_of=siding))
-        self._back = Prepared(f"taking {self.mac} back", to_tap(self.mac, tap=tap, instead_of=(siding, port)))
+        stp, what = has_stp(self.track.bridge), f"sending {self.mac} to the destination"
+        self._aside = Prepared(what, [*to_relay(self.mac, siding), *shut(tap, has_stp=stp)])
+        self._on = Prepared(what, [*to_relay(self.mac, port), *to_port(siding, is_open=False)])
+        closed = [*to_port(siding, is_open=False), *to_port(port, is_open=False)]
+        self._back = Prepared(f"taking {self.mac} back", [*to_tap(self.mac, tap, has_stp=stp), *closed])
         self._quiet = Prepared(f"ending broadcasts into {self.track.port}", to_port(port, is_open=False))
         self._aside_at_ms = 0.0
 
