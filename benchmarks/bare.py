@@ -7,6 +7,7 @@ import socket
 import subprocess
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -91,9 +92,10 @@ class BareVm:
 
     def close(self) -> None:
         """Its QEMU is gone."""
+        with suppress(OSError, ValueError):  # it ends before it answers, or has ended
+            self._monitor.ask("quit")
         self._monitor.close()
-        self._process.kill()
-        self._process.wait()
+        self._process.wait(PATIENCE_S)
 
     def _start(self, host: str, *, incoming: bool = False) -> tuple[subprocess.Popen[bytes], Monitor]:
         self._count += 1

@@ -34,6 +34,9 @@ class Count:
     arrived_at_ms: list[float] = field(default_factory=list)
     """Unix time, of those that are echoed."""
 
+    told: threading.Event = field(default_factory=threading.Event)
+    """Set: no more shall be sent."""
+
     def summary(self) -> dict[str, int]:
         """Counts only."""
         distinct = set(self.arrived)
@@ -46,9 +49,9 @@ class Count:
         }
 
 
-def echoed(address: str, *, rate: int, seconds: float) -> Count:
-    """Sends numbered datagrams at that rate for that time, and counts the answers."""
-    count, over = Count(), threading.Event()
+def echoed(address: str, count: Count, *, rate: int, seconds: float) -> None:
+    """Sends numbered datagrams at that rate for that time at most, and counts the answers."""
+    over = threading.Event()
     with _towards(address, ECHO_PORT) as datagrams:
         listener = threading.Thread(target=_listen, args=(datagrams, count, over))
         listener.start()
@@ -56,18 +59,15 @@ def echoed(address: str, *, rate: int, seconds: float) -> Count:
         time.sleep(GRACE_S)
         over.set()
         listener.join()
-    return count
 
 
-def recorded(address: str, *, rate: int, seconds: float) -> Count:
+def recorded(address: str, count: Count, *, rate: int, seconds: float) -> None:
     """The same, counted by what the guest has recorded."""
     _record(address)
-    count = Count()
     with _towards(address, RECORDER_PORT) as datagrams:
         _send(datagrams, count, rate, seconds)
     time.sleep(GRACE_S)
     count.arrived = [number for (number,) in _DATAGRAM.iter_unpack(_record(address))]
-    return count
 
 
 def _towards(address: str, port: int) -> socket.socket:
@@ -80,7 +80,7 @@ def _towards(address: str, port: int) -> socket.socket:
 
 def _send(datagrams: socket.socket, count: Count, rate: int, seconds: float) -> None:
     begun = time.monotonic()
-    while (elapsed := time.monotonic() - begun) < seconds:
+    while (elapsed := time.monotonic() - begun) < seconds and not count.told.is_set():
         while count.sent < elapsed * rate:
             datagrams.send(_DATAGRAM.pack(count.sent))
             count.sent_at_ms.append(time.time() * 1000)
@@ -97,6 +97,11 @@ def _listen(datagrams: socket.socket, count: Count, over: threading.Event) -> No
             continue
 
 
+def _await_word(count: Count) -> None:
+    sys.stdin.readline()
+    count.told.set()
+
+
 def _record(address: str) -> bytes:
     """What was recorded since the last time."""
     with socket.create_connection((address, RECORD_PORT), timeout=RECORD_S) as record, record.makefile("rb") as lines:
@@ -109,12 +114,16 @@ def main() -> None:
     parser.add_argument("address")
     parser.add_argument("--recorded", action="store_true", help="the guest records instead of echoing")
     parser.add_argument("--times", action="store_true", help="say when each was sent and came")
+    parser.add_argument("--until-told", action="store_true", help="stop before the time is over if a line comes")
     parser.add_argument("--rate", type=int, default=500)
     parser.add_argument("--seconds", type=float, default=10.0)
     asked = parser.parse_args()
     sys.setswitchinterval(0.0005)
+    count = Count()
+    if asked.until_told:
+        threading.Thread(target=_await_word, args=(count,), daemon=True).start()
     probe = recorded if asked.recorded else echoed
-    count = probe(asked.address, rate=asked.rate, seconds=asked.seconds)
+    probe(asked.address, count, rate=asked.rate, seconds=asked.seconds)
     times = {"sent_at_ms": count.sent_at_ms, "arrived": list(zip(count.arrived, count.arrived_at_ms, strict=False))}
     print(json.dumps(count.summary() | (times if asked.times else {})))
 
