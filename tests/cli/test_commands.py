@@ -160,6 +160,7 @@ def test_with_json_the_output_is_the_report_alone(godwit: Godwit) -> None:
         "compress": "auto",
         "plaintext": False,
         "post_copy": False,
+        "notify_s": None,
         "force": False,
         "datastore": None,
         "disks": {},

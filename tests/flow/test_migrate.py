@@ -209,6 +209,8 @@ def test_nothing_is_ended_while_the_source_cannot_be_asked_to_take_its_vm_back(f
         (Pulse(is_running=False), "its vCPUs do not run"),
         (Pulse(is_running=True, answers=(Answer(ip="10.0.0.7"),)), "10.0.0.7 does not answer"),
         (Pulse(is_running=True, broken_disks=("block0",)), "disk block0 gives errors"),
+        (Pulse(is_running=True, failed_operations=2), "2 reads or writes of its disks failed"),
+        (Pulse(is_running=True, answers=(Answer(ip="10.0.0.7"),), agent_ms=3.0), "its guest agent after 3.0 ms"),
     ],
 )
 def test_how_the_vm_is_after_its_move_is_told_and_changes_nothing(pulse: Pulse, text: str) -> None:

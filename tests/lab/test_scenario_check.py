@@ -7,7 +7,10 @@ from typing import Any
 
 import pytest
 
-from godwit.lab.scenario import Done, Scenario
+from godwit.core.guest import Heed, Moment
+from godwit.lab.image import default_cache, ensure_image
+from godwit.lab.scenario import Done, Running, Scenario, wait_until
+from godwit.lab.traffic_ssh import ssh_argv
 
 pytestmark = pytest.mark.lab
 
@@ -57,4 +60,34 @@ def test_a_rehearsal_moves_a_vm_of_its_own(lab: Scenario) -> None:
     lab.fault("announcements-blocked:host-b", on=False)
     assert codes(deaf) == {"rehearsal-unwitnessed"}
     assert [vm.name for vm in lab.client.vms()] == ["web"]
+    lab.wait_tidy()
+
+
+HOOK = "mkdir -p /etc/godwit; printf '#!/bin/sh\\necho $* >>/run/moves' >/etc/godwit/move-hook; chmod +x /etc/godwit/*"
+
+
+def in_guest(lab: Scenario, command: str) -> str:
+    nic = lab.client.vm("web").nics[0]
+    assert nic.ip is not None
+    key = ensure_image("base", cache=default_cache(), progress=lambda _: None) / "id_ed25519"
+    words = [*lab.look().node("client").enter, *ssh_argv(str(nic.ip.ip), 22, key)[:-1], command]
+    done = Running(words).end()
+    assert done.status == 0, done
+    return done.out
+
+
+def test_a_guest_is_told_of_its_move(lab: Scenario) -> None:
+    here = lab.where_it_runs("web")[0]
+    there = {"host-a": "host-b", "host-b": "host-a"}[here]
+    in_guest(lab, HOOK)
+
+    moved = lab.migrate("web", there, "--notify", "20s")
+    wait_until("it was told of its end", lambda: len(lab.client.report(moved.id).notices) == 2)
+    report = lab.client.report(moved.id)
+
+    assert [(each.moment, each.heed) for each in report.notices] == [
+        (Moment.before, Heed.heeded),
+        (Moment.after, Heed.heeded),
+    ], report
+    assert in_guest(lab, "cat /run/moves").splitlines() == [f"before {here} {there}", f"after {here} {there}"]
     lab.wait_tidy()

@@ -13,6 +13,7 @@ from godwit.agent.announcing import tell_place
 from godwit.agent.arriving import arrive
 from godwit.agent.console import console
 from godwit.agent.disk_verbs import DiskVerbs
+from godwit.agent.guest import GuestVerbs
 from godwit.agent.incoming import Incoming
 from godwit.agent.local import AT_HOME
 from godwit.agent.looking import Looking
@@ -65,7 +66,7 @@ PeerFactory = Callable[[str, str], Peer]
 """(host, address) -> that host's agent."""
 
 
-class Agent(DiskVerbs, Looking):
+class Agent(DiskVerbs, GuestVerbs, Looking):
     """Implements contract.host.Host and contract.host.Peer for this host."""
 
     def __init__(self, config: AgentConfig, *, qemu: Callable[[], Awaitable[QemuFacts]], peers: PeerFactory) -> None:

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from ipaddress import IPv4Address
 from typing import Any
 
+from godwit.agent.guest import has_guest_agent
 from godwit.agent.local import LocalVm
 from godwit.agent.measuring import measure
 from godwit.agent.pulse import pulse
@@ -61,13 +62,13 @@ class Looking:
 async def _look_at_vm(vm: LocalVm) -> VmLook:
     """What its QEMU says of itself, and the kernel of its QEMU."""
     ask = vm.machine.monitor.execute
-    migration, nodes, channels = await asyncio.gather(
-        ask("query-migrate"), ask("query-named-block-nodes", flat=True), ask("query-chardev")
+    migration, nodes, hears = await asyncio.gather(
+        ask("query-migrate"), ask("query-named-block-nodes", flat=True), has_guest_agent(vm)
     )
     return VmLook(
         blocked=tuple(migration.get("blocked-reasons", ())),
         nodes=tuple(_node(each) for each in nodes if each["drv"] == "file"),
-        has_guest_agent=any(each["label"] == "agent" and each["frontend-open"] for each in channels),
+        has_guest_agent=hears,
         swapped_mib=swapped_mib(vm.machine.qemu_pid),
     )
 

@@ -7,6 +7,7 @@ import os
 from ipaddress import IPv4Address
 from typing import Any
 
+from godwit.agent.guest import answered_ms
 from godwit.agent.local import LocalVm
 from godwit.core.looked import Answer, Pulse
 from godwit.host.process import thread_cpu_ms
@@ -17,13 +18,17 @@ async def pulse(vm: LocalVm) -> Pulse:
     """Within little more than a second."""
     ask = vm.machine.monitor.execute
     before_ms = await _cpu_ms(vm)
-    heard = await _answers(vm)
+    heard, agent_ms = await asyncio.gather(_answers(vm), answered_ms(vm))
     status, blocks, after_ms = await asyncio.gather(ask("query-status"), ask("query-block"), _cpu_ms(vm))
+    counted = [each["stats"] for each in await ask("query-blockstats")]
     return Pulse(
         is_running=bool(status["running"]),
         cpu_ms=after_ms - before_ms,
         answers=heard,
         broken_disks=tuple(_name(each) for each in blocks if each.get("io-status", "ok") != "ok"),
+        agent_ms=agent_ms,
+        disk_operations=_sum(counted, "{}_operations"),
+        failed_operations=_sum(counted, "failed_{}_operations"),
     )
 
 
@@ -42,6 +47,10 @@ async def _answers(vm: LocalVm) -> tuple[Answer, ...]:
 
 def _answer(ip: IPv4Address, found: dict[IPv4Address, float]) -> Answer:
     return Answer(ip=str(ip), after_ms=found.get(ip))
+
+
+def _sum(counted: list[dict[str, int]], name: str) -> int:
+    return sum(each.get(name.format(kind), 0) for each in counted for kind in ("rd", "wr", "flush"))
 
 
 def _name(block: dict[str, Any]) -> str:

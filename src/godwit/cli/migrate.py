@@ -64,6 +64,9 @@ def migrate(
     compress: Annotated[Compress, typer.Option(help="Memory on its way.")] = Compress.auto,
     plaintext: Annotated[bool, typer.Option("--plaintext", help="Send memory unencrypted.")] = False,
     post_copy: Annotated[bool, typer.Option("--post-copy", help="May run there before all memory is.")] = False,
+    notify: Annotated[
+        str | None, typer.Option(metavar="TIME", help="Tell the guest before and after; wait so long for it.")
+    ] = None,
     force: Annotated[bool, typer.Option("--force", help="Take the risks that docs/checks.md marks so.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print what it would take; touch nothing.")] = False,
     detach: Annotated[bool, typer.Option("--detach", help="Print the migration's name and do not wait.")] = False,
@@ -75,7 +78,7 @@ def migrate(
     from godwit.cli.requests import DiskWords, Goals, migration_requests, parse_parallel
     from godwit.cli.watch import Interrupts
 
-    goals = Goals(max_blackout=max_blackout, deadline=deadline, bandwidth=bandwidth, force=force)
+    goals = Goals(max_blackout=max_blackout, deadline=deadline, bandwidth=bandwidth, force=force, notify=notify)
     disks = DiskWords(datastores=datastore or [], format=format, cold=cold, yes=yes)
     stream = {"compress": compress, "plaintext": plaintext, "post_copy": post_copy}
     requests = migration_requests(vms, host, goals, disks, **stream)

@@ -121,6 +121,7 @@ class Goals:
     deadline: str | None
     bandwidth: str | None
     force: bool = False
+    notify: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -142,6 +143,7 @@ def migration_requests(
         "max_blackout_ms": parse_ms(goals.max_blackout),
         "deadline_s": parse_s(goals.deadline) if goals.deadline else None,
         "bandwidth_bytes_per_s": parse_bytes_per_s(goals.bandwidth) if goals.bandwidth else None,
+        "notify_s": parse_s(goals.notify) if goals.notify else None,
         "force": goals.force,
         **stream,
         **_disk_goals(disks or DiskWords()),

@@ -27,6 +27,7 @@ from pydantic import ConfigDict, Field
 
 from godwit.contract.belongings import Belongings as Belongings
 from godwit.contract.disk_host import DiskHost
+from godwit.contract.guest import GuestHost
 from godwit.contract.looks import ExchangeFrames, FilesLook, LookAtFiles, SegmentsLook
 from godwit.contract.measures import Measure, OpenSink, Sink
 from godwit.contract.observed import Observe, Observed
@@ -192,7 +193,7 @@ class ConsoleData(Value):
     data: bytes = b""
 
 
-class Host(DiskHost, Protocol):
+class Host(DiskHost, GuestHost, Protocol):
     """What the manager may ask of a host."""
 
     async def facts(self, request: Nothing, /) -> HostFacts:

@@ -85,6 +85,11 @@ class Pulse(Fact):
     answers: tuple[Answer, ...] = ()
     broken_disks: tuple[str, ...] = ()
     """Those at which an error has stopped the guest's I/O."""
+    agent_ms: float | None = None
+    """After which its guest agent answered; none: it did not, or there is none."""
+    disk_operations: int = 0
+    """Reads, writes and flushes of the guest that have gone through here."""
+    failed_operations: int = 0
 
     @property
     def complaint(self) -> str | None:
@@ -94,7 +99,10 @@ class Pulse(Fact):
             return "its vCPUs do not run"
         if self.broken_disks:
             return f"its disk {', '.join(self.broken_disks)} gives errors"
-        return f"{', '.join(silent)} does not answer" if silent else None
+        if self.failed_operations:
+            return f"{self.failed_operations} reads or writes of its disks failed"
+        is_heard = self.agent_ms is not None  # a guest that drops ARP may be well all the same
+        return f"{', '.join(silent)} does not answer" if silent and not is_heard else None
 
 
 class Looked(Fact):

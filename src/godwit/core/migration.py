@@ -60,6 +60,8 @@ class MigrationRequest(Value):
     """Memory is sent as it is, for a migration network that nobody else can listen to."""
     post_copy: bool = False
     """Allowed where a lost link cannot lose the VM; see docs/blackout.md."""
+    notify_s: float | None = Field(default=None, gt=0, le=600)
+    """The guest is told before and after, through its guest agent, and given so long to get ready; none: not told."""
     force: bool = False
     """Blockers that can be overridden (docs/checks.md) stand in the way no longer; the others do."""
 

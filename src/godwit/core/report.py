@@ -13,6 +13,7 @@ from typing import Literal
 from pydantic import ConfigDict, Field
 
 from godwit.core.finding import Finding
+from godwit.core.guest import GuestClock, Notice
 from godwit.core.looked import Pulse
 from godwit.core.migration import Kind
 from godwit.core.model import Fact
@@ -222,6 +223,10 @@ class Report(Fact):
     """False: some frames were not recorded for want of room, and `connections` and `flows` may tell too little."""
     pulse: Pulse | None = None
     """How the VM was after its move; none: not looked at."""
+    notices: tuple[Notice, ...] = ()
+    """What the guest was told."""
+    guest_clock: GuestClock | None = None
+    """Just after the move; none: no guest agent told."""
     findings: tuple[Finding, ...] = ()
     """What the checks before it warned of, and the blockers that `--force` went over."""
     disks: tuple[DiskReport, ...] = ()

@@ -9,6 +9,7 @@ from godwit.flow.check import check
 from godwit.flow.disks import mirrored, placed
 from godwit.flow.ending import ended
 from godwit.flow.following import follow
+from godwit.flow.guest import notified
 from godwit.flow.hand_over import hand_over, settle
 from godwit.flow.sides import Sides
 from godwit.flow.states import reserved
@@ -31,6 +32,7 @@ async def migrate(move: Move, *, source: Host, destination: Host, diary: Diary) 
             placed(plan, sides),  # files are there for the disks that go
             way.prepared(plan, sides),  # an empty QEMU listens; its taps are plugged but muted
             mirrored(plan, sides),  # each disk that goes has an equal copy, and keeps it
+            notified(plan, sides),  # the guest knows, if it is to, and had its time
             way.copied(plan, sides),  # memory copied until the rest fits the blackout budget
         ):
             await hand_over(way.commit, plan, sides)  # the blackout: the VM changes owner; the only irreversible step

@@ -26,10 +26,11 @@ async def feel_pulse(move: Move, sides: Sides) -> None:
 
 def _told(move: Move, pulse: Pulse) -> Event:
     kind, text = EventKind.answered, "the guest runs"
-    answered = [each for each in pulse.answers if each.after_ms is not None]
+    heard = [f"{each.ip} after {each.after_ms:.1f} ms" for each in pulse.answers if each.after_ms is not None]
+    heard += [] if pulse.agent_ms is None else [f"its guest agent after {pulse.agent_ms:.1f} ms"]
     if pulse.complaint:
         kind = EventKind.warned
         text = f"{move.spec.name} may not be well on {move.destination}: {pulse.complaint}; see `godwit vm console`"
-    elif answered:
-        text = f"the guest answers ({', '.join(f'{each.ip} after {each.after_ms:.1f} ms' for each in answered)})"
+    elif heard:
+        text = f"the guest answers ({', '.join(heard)})"
     return Event(at=datetime.now(UTC), kind=kind, text=text, data={"pulse": pulse.model_dump(mode="json")})

@@ -7,6 +7,7 @@ from typing import Literal, cast
 
 from godwit.contract.host import HandedOver, Relayed, Settled
 from godwit.core.finding import Finding
+from godwit.core.guest import GuestClock, Notice
 from godwit.core.looked import Pulse
 from godwit.core.migration import Event, EventKind, Migration
 from godwit.core.moments import parts
@@ -63,6 +64,8 @@ def compose(
         transferred_bytes=max((e.progress.transferred_bytes for e in events if e.progress), default=0),
         findings=tuple(Finding.model_validate(e.data["finding"]) for e in events if "finding" in e.data),
         pulse=next((Pulse.model_validate(e.data["pulse"]) for e in events if "pulse" in e.data), None),
+        notices=tuple(Notice.model_validate(e.data["notice"]) for e in events if "notice" in e.data),
+        guest_clock=next((GuestClock.model_validate(e.data["clock"]) for e in events if "clock" in e.data), None),
         disks=tuple(DiskReport.model_validate(e.data) for e in events if e.kind is EventKind.disk_copied),
         error=migration.error,
     )

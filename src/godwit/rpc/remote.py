@@ -28,6 +28,7 @@ LONGEST_S = {
     "finish_disks": 60.0,
     "end_mirror": 60.0,
     "measure": 30.0,
+    "tell_guest": 660.0,
 }
 """For a disk image that is copied, and for a guest that is given ten minutes to switch off."""
 

@@ -39,6 +39,7 @@ from godwit.core.ownership import OWNERS, Cue, Ownership, step
 from godwit.core.report import Announcement, RelayEnd
 from godwit.core.verdict import QemuSeen, Statement
 from godwit.testing.fake_disks import FakeDisks
+from godwit.testing.fake_guests import FakeGuests
 
 
 @dataclass
@@ -59,7 +60,7 @@ class FakeVm:
 
 
 @dataclass
-class FakeHost(FakeDisks):
+class FakeHost(FakeGuests, FakeDisks):
     """Implements contract.host.Host."""
 
     peers: dict[str, FakeHost] = field(default_factory=dict)

@@ -1,0 +1,30 @@
+"""What is found out about a guest at its new place, by asking its agent."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+
+import pytest
+
+from godwit.lab.scenario import Scenario
+
+pytestmark = [pytest.mark.lab, pytest.mark.acceptance]
+
+MOVES = 4
+"""On a busy machine a guest agent may answer too late once."""
+
+
+def test_its_agent_answers_and_its_clock_is_right() -> None:
+    with tempfile.TemporaryDirectory(prefix="gw") as directory, Scenario(Path(directory)) as lab:
+        lab.create_vm("web", "host-a")
+        lab.wait_ready("web")
+        reports = [lab.migrate("web", f"host-{'ba'[number % 2]}", "--max-blackout", "5s") for number in range(MOVES)]
+
+    assert any(each.pulse and each.pulse.agent_ms for each in reports), reports
+    clocks = [each.guest_clock for each in reports if each.guest_clock]
+    assert clocks, reports
+    for each in clocks:
+        assert each.skew_ms is not None
+        assert each.left_ms is None or abs(each.left_ms) < abs(each.skew_ms)
+    print([each.model_dump() for each in clocks])
