@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gzip
 import resource
 import struct
 from collections.abc import Callable
@@ -85,6 +86,24 @@ def test_a_capture_cut_anywhere_is_read_up_to_there(write: Callable[[Place], byt
         packets, problem = read(whole[:end])
         assert len(packets) <= 6
         assert bool(problem) or end == len(whole) or len(packets) < 6
+
+
+def test_one_that_is_packed_is_read_and_cut_anywhere_it_has_a_problem() -> None:
+    whole = gzip.compress(good().pcap())
+
+    assert read(whole) == read(good().pcap())
+    for end in range(3, len(whole) - 1, 7):
+        _, problem = read(whole[:end])
+        assert "packed by gzip, and the rest is cut off" in problem
+
+
+def test_a_gigabyte_of_nothing_packed_small_takes_no_memory() -> None:
+    packed = gzip.compress(Place("x").pcap() + bytes(1 << 26)) + gzip.compress(bytes(1 << 26)) * 14
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+
+    assert diagnose([Source("bomb.pcap.gz", BytesIO(packed))]).problems
+
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 32 * 1024
 
 
 @pytest.mark.parametrize("data", [b"", b"hello", bytes(1000), b"\xd4\xc3\xb2"])

@@ -1,11 +1,13 @@
-"""Reads a capture (pcap or pcapng) packet by packet, whatever is in it, in memory that its size does not change."""
+"""Reads a capture (pcap or pcapng, packed by gzip or not) packet by packet, in memory that its size does not change."""
 
 from __future__ import annotations
 
+import gzip
 import struct
+import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import BinaryIO, NamedTuple
+from typing import BinaryIO, NamedTuple, cast
 
 from godwit.core.errors import Invalid
 
@@ -24,6 +26,7 @@ _MAGICS = {
     b"\x4d\x3c\xb2\xa1": ("<", 1e-6),
     b"\xa1\xb2\x3c\x4d": (">", 1e-6),
 }
+_GZIP = b"\x1f\x8b"
 _SECTION = b"\x0a\x0d\x0d\x0a"
 _INTERFACE, _OLD_PACKET, _SIMPLE_PACKET, _PACKET = 1, 2, 3, 6
 _NAME, _RESOLUTION, _OFFSET, _FLAGS = 2, 9, 14, 2
@@ -75,15 +78,18 @@ class Capture:
 
     def __iter__(self) -> Iterator[Packet]:
         """The packets; `Invalid` when this is no capture at all."""
-        magic = self._stream.read(4)
-        if magic in _MAGICS:
-            packets = self._classic(*_MAGICS[magic])
-        elif magic == _SECTION:
-            packets = self._blocks()
-        else:
-            raise Invalid(f"{self.name} is neither a pcap nor a pcapng file: save it with tcpdump -w or Wireshark")
         try:
-            yield from packets
+            magic = self._read(4)
+            if magic.startswith(_GZIP):
+                self._stream.seek(0)
+                self._stream = cast(BinaryIO, gzip.GzipFile(fileobj=self._stream))
+                magic = self._read(4)
+            if magic in _MAGICS:
+                yield from self._classic(*_MAGICS[magic])
+            elif magic == _SECTION:
+                yield from self._blocks()
+            else:
+                raise Invalid(f"{self.name} is neither a pcap nor a pcapng file: save it with tcpdump -w or Wireshark")
         except _Damaged as damage:
             self.problem = f"{self.name} can be read up to packet {self._number} only: {damage}"
 
@@ -91,7 +97,7 @@ class Capture:
         rest = self._exactly(20)
         self._add(Interface(struct.unpack_from(order + "I", rest, 16)[0] & 0xFFFF, ms_per_tick=ms_per_tick))
         header = struct.Struct(order + "IIII")
-        while head := self._stream.read(16):
+        while head := self._read(16):
             if len(head) < 16:
                 raise _Damaged("it ends within a packet's header")
             seconds, ticks, captured, length = header.unpack(head)
@@ -108,7 +114,7 @@ class Capture:
 
     def _blocks(self) -> Iterator[Packet]:
         self._section()
-        while head := self._stream.read(4):
+        while head := self._read(4):
             if head == _SECTION:
                 self._section()
                 continue
@@ -222,10 +228,16 @@ class Capture:
         self.interfaces.append(interface)
 
     def _exactly(self, count: int) -> bytes:
-        data = self._stream.read(count)
+        data = self._read(count)
         if len(data) < count:
             raise _Damaged("it ends within a packet")
         return data
+
+    def _read(self, count: int) -> bytes:
+        try:
+            return self._stream.read(count)
+        except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+            raise _Damaged("it was packed by gzip, and the rest is cut off or damaged") from error
 
     def _skip(self, count: int) -> None:
         while count > 0:
