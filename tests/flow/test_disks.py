@@ -99,12 +99,12 @@ async def a_stage(kind: Kind, *, runs: bool = True) -> Stage:
 SOURCE_VERBS = {
     Kind.live: ("mirror_disks", "copy", "hand_over", "remove_disk"),
     Kind.storage: ("place_disks", "mirror_disks", "finish_disks", "keep_disks", "remove_disk", "release"),
-    Kind.cold: ("stop_vm", "mirror_disks", "finish_disks", "give_vm", "remove_disk"),
+    Kind.cold: ("stop_vm", "mirror_disks", "finish_disks", "digest_disks", "give_vm", "remove_disk"),
 }
 DESTINATION_VERBS = {
     Kind.live: ("place_disks", "serve_disks", "keep_disks"),
     Kind.storage: (),
-    Kind.cold: ("place_disks", "serve_disks", "take_vm", "keep_disks", "start_vm"),
+    Kind.cold: ("place_disks", "serve_disks", "digest_disks", "take_vm", "keep_disks", "start_vm"),
 }
 LATE = {"hand_over", "finish_disks", "give_vm", "take_vm", "keep_disks", "remove_disk", "release", "start_vm"}
 """From the hand-over on."""
@@ -228,5 +228,23 @@ def test_a_cold_move_of_a_vm_that_runs_is_refused_without_leave_to_stop_it() -> 
         assert isinstance(diary.error, Refused)
         assert "web-1 is not off" in diary.error.message
         assert stage.world.runs_on == ["host-a"]
+
+    run(story())
+
+
+@pytest.mark.parametrize("runs", [True, False])
+def test_a_copy_that_reads_otherwise_is_not_used(runs: bool) -> None:
+    async def story() -> None:
+        stage = await a_stage(Kind.cold, runs=runs)
+        stage.world.destination.rots.add("more")
+
+        diary = await stage.tell()
+
+        assert diary.phase == Phase.failed
+        assert "more of web-1 reads otherwise at host-b" in str(diary.error)
+        stage.assert_stayed()
+        stage.world.destination.rots.clear()
+        assert (await stage.tell(attempt=2)).phase == Phase.done
+        stage.assert_moved()
 
     run(story())

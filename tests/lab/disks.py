@@ -15,6 +15,7 @@ from godwit.core.model import Disk, DiskFormat
 from godwit.core.report import Report
 from godwit.core.resources import DiskRequest, NicRequest, VmRequest
 from godwit.lab.scenario import Running, Scenario
+from godwit.lab.settings import Settings
 from godwit.lab.traffic_records import missing_records
 
 MIB = 1 << 20
@@ -25,9 +26,9 @@ DATA = DiskRequest(name="data", size_bytes=32 * MIB, datastore="local", format=D
 
 
 @contextmanager
-def lab_with_disks() -> Iterator[Scenario]:
+def lab_with_disks(settings: Settings | None = None) -> Iterator[Scenario]:
     """`web` runs on host-a: a raw disk for its records, half of which is full, and an empty qcow2 disk."""
-    with tempfile.TemporaryDirectory(prefix="gw") as directory, Scenario(Path(directory)) as lab:
+    with tempfile.TemporaryDirectory(prefix="gw") as directory, Scenario(Path(directory), settings) as lab:
         request = VmRequest(
             name="web",
             memory_mib=256,

@@ -8,8 +8,10 @@ import pytest
 from tests.manager.site import MOVE, WEB, Site, ended, make_site
 
 from godwit.core.errors import Refused
-from godwit.core.migration import EventKind
+from godwit.core.migration import EventKind, MigrationRequest
+from godwit.core.model import Datastore
 from godwit.core.phase import Phase
+from godwit.core.resources import DiskRequest
 from godwit.testing.clock import run
 
 
@@ -63,5 +65,28 @@ def test_the_forecast_stands_beside_what_happened(site: Site) -> None:
             assert report.forecast.total_ms
             assert report.forecast.blackout_ms
             assert report.blackout_ms
+
+    run(story())
+
+
+def test_disks_are_foretold_too_whether_the_vm_goes_with_them_or_not(site: Site) -> None:
+    async def story() -> None:
+        async with site.manager() as manager:
+            disk = DiskRequest(name="data", size_bytes=200 * 10**6)
+            await manager.inventory.create(WEB.model_copy(update={"disks": (disk,)}))
+            await manager.inventory.datastores.add(Datastore(name="fast", path="/fast"))
+
+            alone = await manager.runner.foresee(MigrationRequest(vm="web-1", datastore="fast"))
+            together = await manager.runner.foresee(MOVE.model_copy(update={"datastore": "fast"}))
+
+            assert (alone.forecast.disk_bytes, alone.forecast.disks_ms) == (200 * 10**6, 1000.0)
+            assert alone.forecast.blackout_ms is None
+            assert (together.forecast.disk_bytes or 0, bool(together.forecast.blackout_ms)) == (200 * 10**6, True)
+            assert (together.forecast.total_ms or 0) > (together.forecast.disks_ms or 0) > 2000
+
+            id = (await manager.runner.start(MigrationRequest(vm="web-1", datastore="fast"))).id
+            await ended(manager, id)
+            report = await manager.runner.report(id)
+            assert (report.forecast.disk_bytes, report.outcome) == (200 * 10**6, "done")
 
     run(story())

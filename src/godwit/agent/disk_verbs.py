@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 
 from godwit.agent.datastores import Datastores
+from godwit.agent.digesting import Digesting
 from godwit.agent.disks import Disks
 from godwit.agent.mirroring import Mirroring
 from godwit.agent.placing import Placing
@@ -13,6 +14,8 @@ from godwit.agent.storage_daemons import StorageDaemons
 from godwit.agent.vms import Vms
 from godwit.contract.disks import (
     CreateDisk,
+    DigestDisks,
+    Digested,
     Finished,
     GiveVm,
     MirrorDisks,
@@ -38,6 +41,7 @@ class DiskVerbs:
         self._placing = Placing(vms, self._datastores, self._daemons)
         self._disks = Disks(vms, self._datastores, self._mirroring)
         self._resting = Resting(vms)
+        self._digesting = Digesting(self._daemons, self._resting)
 
     async def use_datastores(self, request: UseDatastores, /) -> Nothing:
         """The manager's datastores are known."""
@@ -79,6 +83,10 @@ class DiskVerbs:
     async def finish_disks(self, request: Order, /) -> Finished:
         """Their copies are complete."""
         return await self._mirroring.finish(request)
+
+    async def digest_disks(self, request: DigestDisks, /) -> Digested:
+        """Their checksums."""
+        return await self._digesting.digest(request)
 
     async def end_mirror(self, request: Order, /) -> Nothing:
         """They are copied no more."""

@@ -33,7 +33,7 @@ class Looking:
 
     async def measure(self, request: Measure, /) -> Measured:
         """The link, the guest's memory and how it writes."""
-        return await measure(self._vms.get(request.vm), request, self._peers(request.destination, request.peer_address))
+        return await measure(self._vms, request, self._peers)
 
     async def look_at_vm(self, request: VmRef, /) -> VmLook:
         """What its QEMU says of itself."""

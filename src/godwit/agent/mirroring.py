@@ -27,8 +27,12 @@ from godwit.storage import directory
 LOOK_S = 0.5
 """Between two looks at copies that go on."""
 FINISH_S = 45.0
-SILENCE_S = 10.0
-"""A copy that does not move for so long is broken: the writes of a guest that runs may wait for it meanwhile."""
+STILL_S = 3.0
+"""A copy that does not move for so long is told of."""
+WAITING_S = 25.0
+"""... and is given up after this where the writes of a guest wait for it: a disk driver gives up after 30 s."""
+PATIENCE_S = 300.0
+"""... and after this where nobody waits: it goes on from where it is when the network does."""
 
 
 class Mirrored(Fact):
@@ -69,11 +73,14 @@ class Mirroring:
             note.write(known)
         machine = await self._machine(request.vm, tuple(move.disk for move in request.moves))
         await self._start_missing(machine, request)
-        watch = _Watch(request.moves, known.started_at_ms)
+        watch = _Watch(request.moves, known.started_at_ms, patience_s=await self._patience_s(machine, request.vm))
         with machine.monitor.listening() as events:
             while True:
                 copies = await mirror.look(machine.monitor)
                 yield watch.progress(copies)
+                if watch.stands_still():
+                    yield _stands_still()
+                await mirror.go_on(machine.monitor, copies)
                 if all(each.is_ready for each in copies):
                     break
                 await mirror.turned(events, within_s=LOOK_S)
@@ -112,8 +119,9 @@ class Mirroring:
         await self._daemons.end(order.vm)
         owner = self._vms.owner(order.vm)
         if not (owner.is_about(order) and owner.state == Ownership.done):
+            in_use = known.finished if self._running(order.vm) else ()
             for move in moves:
-                if move.disk.name not in known.finished:
+                if move.disk.name not in in_use:
                     _unmark(move.disk)
         note.drop()
 
@@ -138,6 +146,9 @@ class Mirroring:
                     "see `godwit migration list`",
                     "disk-moved",
                 )
+
+    async def _patience_s(self, machine: Machine, vm: str) -> float:
+        return WAITING_S if self._running(vm) and await mirror.writes_wait(machine.monitor) else PATIENCE_S
 
     async def _start_missing(self, machine: Machine, request: MirrorDisks) -> None:
         served = request.served
@@ -195,8 +206,10 @@ class Mirroring:
 class _Watch:
     """Makes progress of looks at copies."""
 
-    def __init__(self, moves: tuple[DiskMove, ...], started_at_ms: float) -> None:
+    def __init__(self, moves: tuple[DiskMove, ...], started_at_ms: float, *, patience_s: float) -> None:
         self._moves = moves
+        self._patience_s = patience_s
+        self._told = False
         self._started_at_ms = started_at_ms
         self._copied_bytes = -1
         self._moved_at_s = time.monotonic()
@@ -230,15 +243,26 @@ class _Watch:
         text = f"disks: {disks}, {bandwidth / 2**20:.0f} MiB/s"
         return Event(at=datetime.now(UTC), kind=EventKind.progressed, text=text, progress=progress)
 
+    def stands_still(self) -> bool:
+        """Nothing has been copied for a while; true once."""
+        is_news = not self._told and time.monotonic() - self._moved_at_s > STILL_S
+        self._told = self._told or is_news
+        return is_news
+
     def _check_silence(self, copied_bytes: int, is_ready: bool) -> None:
         if copied_bytes != self._copied_bytes or is_ready:
-            self._copied_bytes, self._moved_at_s = copied_bytes, time.monotonic()
-        elif time.monotonic() - self._moved_at_s > SILENCE_S:
+            self._copied_bytes, self._moved_at_s, self._told = copied_bytes, time.monotonic(), False
+        elif time.monotonic() - self._moved_at_s > self._patience_s:
             raise Failed(
-                f"the copying of disks stood still for {SILENCE_S:.0f} s: look after the migration network, and after "
-                "the storage on both sides",
+                f"the copying of disks stood still for {self._patience_s:.0f} s: look after the migration network, and "
+                "after the storage on both sides",
                 "disk-copy",
             )
+
+
+def _stands_still() -> Event:
+    text = "the copying of disks stands still, and goes on from there when the migration network and the storage do"
+    return Event(at=datetime.now(UTC), kind=EventKind.warned, text=text)
 
 
 async def _copied(machine: Machine, move: DiskMove, watch: _Watch) -> Event:

@@ -7,6 +7,8 @@ from typing import Protocol
 
 from godwit.contract.disks import (
     CreateDisk,
+    DigestDisks,
+    Digested,
     Finished,
     GiveVm,
     MirrorDisks,
@@ -63,6 +65,10 @@ class DiskHost(Protocol):
 
     async def finish_disks(self, request: Order, /) -> Finished:
         """Each copy is complete, and where its VM stays it is in use. `Failed` names what is not."""
+        ...
+
+    async def digest_disks(self, request: DigestDisks, /) -> Digested:
+        """What a guest would read on each; nothing serves or copies them any more. `Refused` while their VM runs."""
         ...
 
     async def end_mirror(self, request: Order, /) -> Nothing:

@@ -107,6 +107,19 @@ class Finished(Fact):
     """Others are not."""
 
 
+class DigestDisks(Order):
+    """Say what a guest would read on these disks of a VM that is off."""
+
+    disks: tuple[Disk, ...]
+
+
+class Digested(Fact):
+    """Checksums."""
+
+    disks: dict[Name, str]
+    """By disk; equal ones of equal disks, whatever their formats."""
+
+
 class GiveVm(Order):
     """This host has no longer a VM that is off."""
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from godwit.core.model import Fact, Name, Value
+from godwit.core.model import Disk, Fact, Name, Value
 
 
 class Measure(Value):
@@ -10,10 +10,13 @@ class Measure(Value):
 
     vm: Name
     memory_bytes: int
+    """0: leave it alone, and the VM, which may be off."""
     destination: Name
     peer_address: str
     destination_address: str
     """On the migration network."""
+    disks: tuple[Disk, ...] = ()
+    """Those that shall go."""
     thorough: bool = False
     """Take some seconds, and tell more of how the guest writes."""
 

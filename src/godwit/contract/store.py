@@ -11,7 +11,7 @@ from godwit.core.migration import Event, Migration
 from godwit.core.model import Datastore, Name, Pinned, Value, VmSpec, VmState
 from godwit.core.plan import Plan
 from godwit.core.policy import Policy
-from godwit.core.report import Forecast
+from godwit.core.report import DiskReport, Forecast
 
 
 class VmRecord(Value):
@@ -50,6 +50,8 @@ class MigrationRecord(Value):
     """Made before the start."""
     handed: HandedOver | None = None
     settled: Settled | None = None
+    disks: tuple[DiskReport, ...] = ()
+    """Those that were copied."""
 
     @property
     def id(self) -> str:

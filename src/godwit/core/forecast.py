@@ -52,6 +52,8 @@ class Measured(Fact):
     resident_bytes: int = 0
     """Of the VM's memory, what the guest ever touched: the rest is zero and costs next to nothing."""
     dirtied: tuple[Dirtied, ...] = ()
+    disk_bytes: dict[str, int] = {}
+    """By disk that shall go: what its file takes."""
     idle_cpus: float = 0.0
     """Of the source's, over the last moments."""
 
@@ -71,6 +73,8 @@ class Past(NamedTuple):
     sent_bytes: int
     """By the end of the first pass."""
     dirty_bytes_per_s: float
+    disk_bytes_per_s: float = 0.0
+    """0: no disks went, or not enough to tell."""
 
 
 class Dirtying(NamedTuple):
@@ -134,10 +138,10 @@ def grounds(
     request: MigrationRequest,
 ) -> Grounds:
     """What was measured now, corrected by what earlier moves over this link (oldest first) really took."""
-    around_ms = _smoothed([each.around_ms for each in past], AROUND_MS)
+    around_ms = smoothed([each.around_ms for each in past], AROUND_MS)
     mine = [each for each in past if each.same_vm]
     link = measured.link_bytes_per_s * LINK_SHARE or math.inf
-    stream = _smoothed([each.stream_bytes_per_s for each in past if each.stream_bytes_per_s], min(link, 1e9))
+    stream = smoothed([each.stream_bytes_per_s for each in past if each.stream_bytes_per_s], min(link, 1e9))
     known = min(stream, link, request.bandwidth_bytes_per_s or math.inf)
     first = measured.resident_bytes or memory_bytes
     if mine and mine[-1].sent_bytes:
@@ -147,13 +151,14 @@ def grounds(
         first_bytes=first,
         dirtying=dirtying(samples, memory_bytes=memory_bytes),
         stream_bytes_per_s=known,
-        fixed_ms=max(LEAST_FIXED_MS, _smoothed([each.fixed_ms for each in past if each.fixed_ms], FIXED_MS)),
+        fixed_ms=max(LEAST_FIXED_MS, smoothed([each.fixed_ms for each in past if each.fixed_ms], FIXED_MS)),
         around_ms=around_ms + (THOROUGH_MS if request.deadline_s is not None else 0.0),
         warm_up_ms=WARM_UP_MS[accelerator],
     )
 
 
-def _smoothed(figures: Sequence[float], otherwise: float) -> float:
+def smoothed(figures: Sequence[float], otherwise: float) -> float:
+    """The newest ones count most; without any it is the other one."""
     value = figures[0] if figures else otherwise
     for each in figures[1:]:
         value += WEIGHT * (each - value)

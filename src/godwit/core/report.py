@@ -33,15 +33,24 @@ class Forecast(Fact):
     link_bytes_per_s: int | None = None
     dirty_bytes_per_s: int | None = None
     working_set_bytes: int | None = None
+    disks_ms: float | None = None
+    """Of the total, what its disks take."""
+    disk_bytes: int | None = None
+    """What they hold."""
     switch_blackout_ms: float | None = None
     """When the switch-over was decided."""
 
     @property
     def sentence(self) -> str:
         """For a person."""
+        whole = f"{(self.total_ms or 0) / 1000:.1f} s in all"
+        if self.disk_bytes:
+            whole += f", {(self.disks_ms or 0) / 1000:.1f} s of them for {self.disk_bytes / 1e6:.0f} MB of disks"
+        if self.blackout_ms is None:
+            return whole
         slowed = f", the guest slowed down by {self.throttle_percent} %" if self.throttle_percent else ""
         return (
-            f"{(self.total_ms or 0) / 1000:.1f} s in all, blackout {self.blackout_ms or 0:.0f} ms, clients wait "
+            f"{whole}, blackout {self.blackout_ms:.0f} ms, clients wait "
             f"{self.stall_ms or 0:.0f} ms; {(self.transferred_bytes or 0) / 1e6:.0f} MB in {self.passes or 0} "
             f"pass{'es' if self.passes != 1 else ''} over {(self.link_bytes_per_s or 0) / 1e6:.0f} MB/s{slowed}"
         )

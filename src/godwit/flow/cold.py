@@ -5,15 +5,18 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime
 
-from godwit.contract.disks import GiveVm, TakeVm
+from godwit.contract.disks import DigestDisks, GiveVm, TakeVm
 from godwit.contract.host import Settled, StartVm, StopVm, VmRef
 from godwit.core.errors import Failed, GodwitError, NotFound, Unresolved
+from godwit.core.migration import Event, EventKind
 from godwit.core.phase import DEADLINES_S, Phase
 from godwit.core.plan import Plan
-from godwit.flow.disks import keep_new_disks
+from godwit.flow.disks import keep_new_disks, limit_s
 from godwit.flow.ending import asked, phase, undone_by, warn
 from godwit.flow.sides import Sides, order
+from godwit.flow.states import left_s
 
 SHUT_DOWN_S = 180.0
 """What a guest may take to switch itself off."""
@@ -30,6 +33,37 @@ async def prepared(plan: Plan, sides: Sides) -> AsyncIterator[None]:
             off = StopVm(name=plan.move.spec.name, grace_s=SHUT_DOWN_S, then_off=False, migration=plan.move.migration)
             await sides.source.stop_vm(off)
         yield
+
+
+@asynccontextmanager
+async def copied(plan: Plan, sides: Sides) -> AsyncIterator[None]:
+    """The copies are complete, and a guest would read on them what it would read on the disks they were made from."""
+    if plan.disks:
+        async with phase(Phase.copying, sides.diary, limit_s=left_s(plan, sides) or limit_s(plan)):
+            await _complete(plan, sides)
+            await _compare(plan, sides)
+    yield
+
+
+async def _compare(plan: Plan, sides: Sides) -> None:
+    words = order(plan.move).model_dump()
+    here = DigestDisks(**words, disks=tuple(move.disk for move in plan.disks))
+    there = DigestDisks(**words, disks=tuple(move.to for move in plan.disks))
+    ask_here = asked(lambda: sides.source.digest_disks(here), sides.diary)
+    ask_there = asked(lambda: sides.destination.digest_disks(there), sides.diary)
+    if plan.stays:  # one host reads one VM's disks at a time
+        before, after = await ask_here, await ask_there
+    else:
+        before, after = await asyncio.gather(ask_here, ask_there)
+    if differing := [name for name, digest in before.disks.items() if after.disks.get(name) != digest]:
+        raise Failed(
+            f"{', '.join(differing)} of {plan.move.spec.name} reads otherwise at {plan.move.destination} than what it "
+            "was copied from: look after the storage on both sides, then move it again",
+            "disk-differs",
+        )
+    text = f"both sides read the same from {', '.join(before.disks)}"
+    data = {"sha256": before.disks}
+    await sides.diary.record(Event(at=datetime.now(UTC), kind=EventKind.decided, text=text, data=data))
 
 
 async def start_again(plan: Plan, sides: Sides) -> None:

@@ -41,7 +41,7 @@ async def mirrored(plan: Plan, sides: Sides) -> AsyncIterator[None]:
         return
     asked = order(plan.move)
     async with undone_by(lambda: sides.source.end_mirror(asked), sides.diary):
-        async with phase(Phase.copying, sides.diary, limit_s=left_s(plan, sides) or _limit_s(plan)):
+        async with phase(Phase.copying, sides.diary, limit_s=left_s(plan, sides) or limit_s(plan)):
             await _mirror(plan, sides)
         yield
 
@@ -65,7 +65,8 @@ async def _mirror(plan: Plan, sides: Sides) -> None:
             await asyncio.sleep(ASK_AGAIN_S)
 
 
-def _limit_s(plan: Plan) -> float:
+def limit_s(plan: Plan) -> float:
+    """For copying its disks, if no other one was asked for."""
     size_bytes = sum(move.disk.size_bytes for move in plan.disks)
     slowest = min(SLOWEST_BYTES_PER_S, plan.move.request.bandwidth_bytes_per_s or SLOWEST_BYTES_PER_S)
     return DEADLINES_S[Phase.copying] + size_bytes / slowest * 2

@@ -12,9 +12,11 @@ from godwit.core.case import Case
 from godwit.core.convergence import Goals
 from godwit.core.errors import GodwitError
 from godwit.core.forecast import NOTHING, Course, Grounds, Measured, Past, goals, grounds, play, refuse
+from godwit.core.forecast_disks import Copying, copying, without_memory
 from godwit.core.migration import Kind
 from godwit.core.model import MIB
 from godwit.core.plan import disk_moves
+from godwit.core.report import Forecast
 
 
 @dataclass(frozen=True)
@@ -28,7 +30,7 @@ class Foresight:
 
 
 async def foresee(case: Case, source: Host, past: Sequence[Past], *, thorough: bool) -> Foresight:
-    """What the move is expected to take.
+    """What the move is expected to take; a source that cannot measure leaves it to the past.
 
     `thorough` takes some seconds: how the guest writes is then told from samples of two lengths.
     """
@@ -44,8 +46,20 @@ def _foretold(case: Case, found: Measured, past: Sequence[Past]) -> Foresight:
         accelerator=case.move.pinned.accelerator,
         request=request,
     )
+    disks = _copying(case, found, past)
+    base = base._replace(around_ms=base.around_ms + disks.ms)
     wanted = goals(request, base)
-    return Foresight(found, base, wanted, play(base, wanted))
+    course = play(base, wanted)
+    return Foresight(found, base, wanted, course._replace(forecast=disks.added_to(course.forecast)))
+
+
+async def foretold(case: Case, source: Host, past: Sequence[Past]) -> Forecast:
+    """Of a move of any kind, thoroughly; `Refused`, with numbers, if its goals cannot be met."""
+    if not _has_memory(case):
+        return _without_memory(case, await _measured(case, source, thorough=False), past)
+    seen = await foresee(case, source, past, thorough=True)
+    refuse_hopeless(case, seen)
+    return seen.course.forecast
 
 
 def refuse_hopeless(case: Case, seen: Foresight) -> None:
@@ -53,22 +67,39 @@ def refuse_hopeless(case: Case, seen: Foresight) -> None:
     refuse(seen.course, case.move.request, seen.grounds)
 
 
-async def measured(case: Case, source: Host) -> Measured | None:
-    """What a move's forecast rests on; none: a move in which disks go, or the VM is off, has no forecast yet."""
-    move = case.move
-    if move.kind is not Kind.live or disk_moves(move, case.source, case.destination):
-        return None
-    return await _measured(case, source, thorough=move.request.deadline_s is not None)
+async def measured(case: Case, source: Host) -> Measured:
+    """What a move's forecast rests on."""
+    return await _measured(case, source, thorough=case.move.request.deadline_s is not None)
 
 
-async def foreseen(case: Case, found: Measured | None, diary: Diary) -> Foresight | None:
-    """What can be met, as far as is known; the forecast is in the diary."""
-    if found is None:
+async def foreseen(case: Case, found: Measured, diary: Diary) -> Foresight | None:
+    """What can be met, as far as is known; the forecast is in the diary. None: no memory goes."""
+    if not _has_memory(case):
+        await diary.foresaw(_without_memory(case, found, diary.past))
         return None
     seen = _foretold(case, found, diary.past)
     await diary.foresaw(seen.course.forecast)
     refuse_hopeless(case, seen)
     return seen
+
+
+def _has_memory(case: Case) -> bool:
+    """Which goes; that of a VM that stays, or is off, does not."""
+    return case.move.kind is Kind.live
+
+
+def _without_memory(case: Case, found: Measured, past: Sequence[Past]) -> Forecast:
+    return without_memory(_copying(case, found, past), past, case.move.request)
+
+
+def _copying(case: Case, found: Measured, past: Sequence[Past]) -> Copying:
+    return copying(
+        found,
+        past,
+        disk_moves(case.move, case.source, case.destination),
+        stays=case.source.host == case.destination.host,
+        cap_bytes_per_s=case.move.request.bandwidth_bytes_per_s,
+    )
 
 
 async def _measured(case: Case, source: Host, *, thorough: bool) -> Measured:
@@ -83,9 +114,10 @@ def _measure(case: Case, *, thorough: bool) -> Measure:
     destination = case.destination
     return Measure(
         vm=case.vm,
-        memory_bytes=case.move.spec.memory_mib * MIB,
+        memory_bytes=case.move.spec.memory_mib * MIB if _has_memory(case) else 0,
         destination=destination.host,
         peer_address=destination.peer_address,
         destination_address=destination.migration_address,
+        disks=tuple(move.disk for move in disk_moves(case.move, case.source, destination)),
         thorough=thorough,
     )

@@ -30,7 +30,7 @@ WAYS = MappingProxyType(
     {
         Kind.live: Way(states.prepared, states.copied, hand_over.commit, hand_over.complete),
         Kind.storage: Way(storage.ready, storage.ready, storage.commit, storage.complete),
-        Kind.cold: Way(cold.prepared, storage.ready, cold.commit, cold.complete),
+        Kind.cold: Way(cold.prepared, cold.copied, cold.commit, cold.complete),
     }
 )
 """By the kind of the move."""

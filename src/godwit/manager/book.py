@@ -14,7 +14,7 @@ from godwit.core.migration import Event, EventKind, Kind, Migration
 from godwit.core.model import VmSpec, VmState
 from godwit.core.phase import ENDED, Phase, step
 from godwit.core.plan import Plan
-from godwit.core.report import Forecast
+from godwit.core.report import DiskReport, Forecast
 from godwit.manager.feed import Feed
 from godwit.manager.past import past_of
 from godwit.manager.records import Records
@@ -80,7 +80,10 @@ class Book:
 
     async def record(self, event: Event, /) -> None:
         """The event is in the feed; its progress is the migration's."""
-        await self._write(event, {"progress": event.progress} if event.progress else {})
+        copied = {}
+        if event.kind is EventKind.disk_copied:
+            copied["disks"] = (*self._record().disks, DiskReport.model_validate(event.data))
+        await self._write(event, {"progress": event.progress} if event.progress else {}, **copied)
 
     @property
     def past(self) -> Sequence[Past]:
@@ -148,7 +151,9 @@ class Book:
         migration = old.migration.model_copy(update={"settled": settled.settled})
         return Change(migrations=(old.model_copy(update={"migration": migration, "settled": settled}),))
 
-    async def _write(self, event: Event, fields: dict[str, Any], **parts: HandedOver | Settled | Forecast) -> None:
+    async def _write(
+        self, event: Event, fields: dict[str, Any], **parts: HandedOver | Settled | Forecast | tuple[DiskReport, ...]
+    ) -> None:
         self._sequence += 1
         sequence = self._sequence
 

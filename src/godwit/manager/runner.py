@@ -20,7 +20,7 @@ from godwit.core.plan import Move
 from godwit.core.preflight import AT_ONCE, find
 from godwit.core.report import DryRun, Report
 from godwit.flow.ending import deadline, uninterrupted
-from godwit.flow.foreseeing import foresee, refuse_hopeless
+from godwit.flow.foreseeing import foretold
 from godwit.flow.migrate import migrate
 from godwit.flow.report import compose
 from godwit.flow.sides import Sides
@@ -84,9 +84,7 @@ class Runner:
         move = await self._move(vm, request, "dry-run")
         case, findings = await self._look(move)
         past = past_of(_record(move).migration, self._records.migrations.values())
-        seen = await foresee(case, self._fleet.host(move.source), past, thorough=True)
-        refuse_hopeless(case, seen)
-        told = seen.course.forecast
+        told = await foretold(case, self._fleet.host(move.source), past)
         return DryRun(vm=vm.name, source=move.source, destination=move.destination, forecast=told, findings=findings)
 
     async def cancel(self, id: str) -> Migration:

@@ -11,6 +11,7 @@ import asyncio
 import contextlib
 import socket
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 from zlib import crc32
 
@@ -66,6 +67,14 @@ async def serve(monitor: Monitor, disks: tuple[Disk, ...], *, address: str, encr
     return f"[{address}]:{port}" if ":" in address else f"{address}:{port}"
 
 
+async def serve_here(monitor: Monitor, disks: tuple[Disk, ...], at: Path) -> None:
+    """These disks can be read by programs of this host through that socket, each under its name."""
+    await monitor.execute("nbd-server-start", {"addr": {"type": "unix", "data": {"path": str(at)}}})
+    for disk in disks:
+        export = {"type": "nbd", "id": f"export-{disk.name}", "name": disk.name, "writable": False}
+        await monitor.execute("block-export-add", {**export, "node-name": await node_of(monitor, disk)})
+
+
 async def _start_server(monitor: Monitor, address: str, words: dict[str, object]) -> int:
     """QEMU does not tell which port the kernel chose, so that one is found before, and another if it was taken."""
     for attempt in range(_TRIES):
@@ -96,7 +105,10 @@ async def stop_serving(monitor: Monitor, disks: tuple[Disk, ...]) -> None:
 
 
 async def start(monitor: Monitor, move: DiskMove, *, server: str | None, encrypted: bool, bytes_per_s: int) -> None:
-    """The disk is being copied to its place on that server, or on this host; 0 bytes per second: without a limit."""
+    """The disk is being copied to its place on that server, or on this host; 0 bytes per second: without a limit.
+
+    A copy on a server that cannot be written just now waits, and `go_on` lets it try again.
+    """
     name = copy_node(move)
     await close_node(monitor, name)
     if server is None:
@@ -106,7 +118,8 @@ async def start(monitor: Monitor, move: DiskMove, *, server: str | None, encrypt
     synchronous = not await _can_change(monitor)
     words = {"job-id": _JOB + move.disk.name, "device": await node_of(monitor, move.disk), "target": name}
     how = {"sync": "full", "copy-mode": "write-blocking" if synchronous else "background", "auto-dismiss": False}
-    await monitor.execute("blockdev-mirror", {**words, **how, "speed": bytes_per_s})
+    lasting = {"on-target-error": "stop"} if server else {}  # its bitmap knows what is still to be copied
+    await monitor.execute("blockdev-mirror", {**words, **how, **lasting, "speed": bytes_per_s})
 
 
 def copy_node(move: DiskMove) -> str:
@@ -128,6 +141,25 @@ def _remote(name: str, export: str, server: str, encrypted: bool) -> dict[str, o
         "discard": "unmap",
         **tls,
     }
+
+
+async def go_on(monitor: Monitor, copies: tuple[Copy, ...]) -> None:
+    """Copies that wait because they could not be written try again from there; `Failed` names one that has no room."""
+    if not any(each.status == "paused" for each in copies):
+        return
+    for each in await monitor.execute("query-block-jobs"):
+        if each["device"].startswith(_JOB) and each["io-status"] == "nospace":
+            name = each["device"].removeprefix(_JOB)
+            raise Failed(
+                f"disk {name} could not be copied: there is no room left where it goes; free some", "disk-full"
+            )
+        if each["device"].startswith(_JOB) and each["io-status"] == "failed":
+            await monitor.execute("block-job-resume", device=each["device"])
+
+
+async def writes_wait(monitor: Monitor) -> bool:
+    """Whether a guest's writes wait for the copy while it is made (QEMU before 8.2)."""
+    return not await _can_change(monitor)
 
 
 async def _can_change(monitor: Monitor) -> bool:

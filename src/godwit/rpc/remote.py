@@ -26,6 +26,7 @@ LONGEST_S = {
     "stop_vm": 660.0,
     "place_disks": 120.0,
     "finish_disks": 60.0,
+    "digest_disks": 3600.0,
     "end_mirror": 60.0,
     "measure": 30.0,
     "tell_guest": 660.0,

@@ -10,6 +10,8 @@ from datetime import UTC, datetime
 from godwit.contract.disks import (
     Blank,
     CreateDisk,
+    DigestDisks,
+    Digested,
     Finished,
     FromImage,
     GiveVm,
@@ -45,6 +47,8 @@ class FakeDisks:
     """By VM."""
     breaks: set[str] = field(default_factory=set)
     """Disks whose copies cannot be made complete."""
+    rots: set[str] = field(default_factory=set)
+    """Disks on which this host reads something else than was written."""
     given: dict[str, int] = field(default_factory=dict)
     """VMs that were off when they went, and their epoch."""
 
@@ -155,6 +159,12 @@ class FakeDisks:
             self.use_spec(request.vm, spec.with_moved(went))
         names = tuple(move.disk.name for move in went)
         return Finished(disks=names, why="it broke" if len(went) < len(mirrored.moves) else "")
+
+    async def digest_disks(self, request: DigestDisks, /) -> Digested:
+        """All are equal, but for those that rot."""
+        if self.spec_here(request.vm):
+            raise Refused(f"{request.vm} is not off on {self.name}")
+        return Digested(disks={disk.name: f"{self.name if disk.name in self.rots else 0}" for disk in request.disks})
 
     async def end_mirror(self, request: Order, /) -> Nothing:
         """No more."""

@@ -198,7 +198,8 @@ class FakeHost(FakeGuests, FakeDisks):
 
     async def measure(self, request: Measure, /) -> Measured:
         """As told."""
-        self._here(request.vm)
+        if request.memory_bytes:
+            self._here(request.vm)
         return self.measured
 
     async def prepare_incoming(self, request: PrepareIncoming, /) -> IncomingReady:
