@@ -142,3 +142,16 @@ async def test_memory_kept_for_a_migration_that_is_over_is_freed() -> None:
 
     assert [(each.what, each.where, each.removed) for each in told] == [("reservation of a", "migration m1", True)]
     assert freed == [orders["a"]]
+
+
+async def test_what_was_given_away_and_not_fetched_is_retired_when_its_migration_is_over() -> None:
+    moved = [Order(migration=migration, attempt=1, epoch=1, vm=vm) for vm, migration in (("a", "m1"), ("b", "m2"))]
+    retired: list[Order] = []
+
+    async def retire(order: Order) -> None:
+        retired.append(order)
+
+    told = await leftovers.removed(leftovers.given_away(moved, ("m2",), retire=retire))
+
+    assert [(each.what, each.where, each.removed) for each in told] == [("a, given away", "migration m1", True)]
+    assert retired == moved[:1]

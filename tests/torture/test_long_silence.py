@@ -60,7 +60,7 @@ def test_it_goes_on_by_itself(rig: Rig, side: str, point: str, strike: Callable[
     with armed(rig.directory, host, point) as wait:
         migration = rig.migrate()
         line = wait()
-        assert line is not None
+        assert line is not None, rig.lab.client.migration(migration.id)
         strike(rig, host, on=True)
         line.close()
     time.sleep(SILENCE_S)

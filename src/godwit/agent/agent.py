@@ -253,8 +253,7 @@ class Agent(DiskVerbs, GuestVerbs, Looking):
     async def retire(self, request: Order, /) -> Nothing:
         """The source's QEMU is gone."""
         owner = self._vms.owner(request.vm)
-        given_up = owner.state == Ownership.lost and bool(owner.record.proof)
-        if not owner.is_about(request) or not (owner.state == Ownership.done or given_up):
+        if not owner.is_about(request) or not owner.is_given_away:
             raise Unresolved(f"{self._config.host} has not given {request.vm} away ({owner.state}): nothing was ended")
         if outgoing := self._outgoing.pop(request.vm, None):
             await outgoing.close()
@@ -313,6 +312,8 @@ class Agent(DiskVerbs, GuestVerbs, Looking):
         """What lies here that nobody needs, and that it is gone where it can be."""
         found = await leftovers.find(self._vms, tunnels=self._relays.interfaces(self._vms.all()))
         found += leftovers.promises(self._moving, request.migrations, forget=self._forget)
+        moved = [each.order for each in self._outgoing.values() if self._vms.owner(each.order.vm).is_given_away]
+        found += leftovers.given_away(moved, request.migrations, retire=self.retire)
         return Leftovers(found=await leftovers.removed(found) if request.repair else tuple(each.told for each in found))
 
     async def testify(self, request: Order, /) -> Statement:

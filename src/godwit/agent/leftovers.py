@@ -10,7 +10,7 @@ import logging
 import shutil
 import signal
 import socket
-from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -65,6 +65,22 @@ def promises(
                 forget(order)
 
             told = Leftover(what=f"reservation of {vm}", where=f"migration {order.migration}", why="which is over")
+            found.append(Found(told, remove))
+    return found
+
+
+def given_away(
+    moved: Iterable[Order], under_way: Collection[str], *, retire: Callable[[Order], Awaitable[object]]
+) -> list[Found]:
+    """What is left of VMs that run elsewhere, or nowhere, of which the manager did not hear in time."""
+    found = []
+    for order in moved:
+        if order.migration not in under_way:
+
+            async def remove(order: Order = order) -> None:
+                await retire(order)
+
+            told = Leftover(what=f"{order.vm}, given away", where=f"migration {order.migration}", why="which is over")
             found.append(Found(told, remove))
     return found
 

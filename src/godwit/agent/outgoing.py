@@ -129,10 +129,7 @@ class Outgoing:
                     await memory.break_off(self._vm.machine.monitor)
             await asyncio.wait([self._blackout.result], timeout=BREAK_AGAIN_S)
         if self._vm.owner.state not in AT_HOME | {Ownership.died}:
-            raise Unresolved(
-                f"{self.order.vm} was given to {self._request.destination} and cannot be taken back: "
-                f"see `godwit migration show {self.order.migration}`"
-            )
+            raise Unresolved(f"{self.order.vm} was given to {self._request.destination} and cannot be taken back")
         await self.belongings.undo()
         await self.close()
 

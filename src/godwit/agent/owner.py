@@ -50,6 +50,11 @@ class Owner:
         """This host may run the VM."""
         return self.state in OWNERS
 
+    @property
+    def is_given_away(self) -> bool:
+        """Another host runs the VM, or a person said that it shall not run here: what is here may go."""
+        return self.state == Ownership.done or (self.state == Ownership.lost and bool(self._record.proof))
+
     def take(self, cue: Cue, **about: str | int) -> tuple[Act, ...]:
         """The journal says what the table makes of the cue; what remains to be done is returned, in order.
 

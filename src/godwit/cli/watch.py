@@ -175,7 +175,9 @@ def raise_outcome(migration: Migration, *, is_touched: bool) -> None:
     if migration.phase is Phase.cancelled:
         raise Cancelled(why)
     if migration.phase in {Phase.in_doubt, Phase.lost} or not migration.is_ended:
-        raise Unresolved(f"{why}; see `godwit migration show {migration.id}`")
+        doubt = f"whether {migration.vm} was moved{where} is in doubt: {migration.error}"
+        told = doubt if migration.phase is Phase.in_doubt else why
+        raise Unresolved(f"{told}; see `godwit migration show {migration.id}`")
     error = from_kind(migration.error_kind or "failed", why)
     raise Failed(why) if is_touched and isinstance(error, Refused) else error
 

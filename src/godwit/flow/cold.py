@@ -105,10 +105,7 @@ async def _give(plan: Plan, sides: Sides) -> None:
 
 
 def _unresolved(plan: Plan, why: str) -> Unresolved:
-    move = plan.move
-    return Unresolved(
-        f"it is not known which host may start {move.spec.name} ({why}): see `godwit migration show {move.migration}`"
-    )
+    return Unresolved(f"it is not known which host may start {plan.move.spec.name}: {why}")
 
 
 async def _complete(plan: Plan, sides: Sides) -> None:

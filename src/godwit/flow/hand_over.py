@@ -51,8 +51,8 @@ async def commit(plan: Plan, sides: Sides) -> None:
             handed = await _word(wanted, sides)
     except TimeoutError:
         raise Unresolved(
-            f"it is not known where {wanted.vm} runs, because its agents did not tell in time: see "
-            f"`godwit migration show {wanted.migration}`; until that is settled nothing is started"
+            f"it is not known where {wanted.vm} runs, because its agents did not tell in time; nothing is started "
+            "until that is settled"
         ) from None
     await sides.diary.moved(handed)
 

@@ -28,9 +28,7 @@ async def commit(plan: Plan, sides: Sides) -> None:
             finished = await asked(lambda: sides.source.finish_disks(order(plan.move)), sides.diary)
     except (Failed, TimeoutError) as error:
         move, why = plan.move, str(error) or f"{plan.move.source} did not tell in time"
-        raise Unresolved(
-            f"it is not known which disks {move.spec.name} uses ({why}): see `godwit migration show {move.migration}`"
-        ) from error
+        raise Unresolved(f"it is not known which disks {move.spec.name} uses: {why}") from error
     went = [move for move in plan.disks if move.disk.name in finished.disks]
     await sides.diary.stored(plan.move.spec.with_moved(went))
     if left := [move.disk.name for move in plan.disks if move not in went]:
