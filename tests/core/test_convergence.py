@@ -89,6 +89,13 @@ def test_a_goal_that_cannot_be_met_is_given_up_with_numbers() -> None:
     assert "300 ms" in decision.reason
 
 
+def test_passes_that_improve_for_ever_end_with_what_fits() -> None:
+    decision = decide([sample(n, 20 / 0.88 ** (MOST_PASSES - n)) for n in range(1, MOST_PASSES + 1)], GOALS)
+
+    assert decision.action == Action.switch
+    assert "passes are enough" in decision.reason
+
+
 def test_a_guest_that_cannot_be_slowed_down_further_is_given_up() -> None:
     decision = decide([sample(n, 200, throttle=THROTTLE_MOST) for n in range(1, 5)], GOALS)
 
@@ -121,6 +128,13 @@ def test_qemu_may_decide_by_itself_only_where_the_goal_leaves_room() -> None:
     assert limit_ms(0, Goals(15, fixed_ms=12)) == 0
     assert limit_ms(50, Goals(15, fixed_ms=12)) == 3
     assert limit_ms(50, Goals(10, fixed_ms=12)) == 0
+
+
+@given(st.lists(samples, min_size=1, max_size=2 * MOST_PASSES), all_goals)
+def test_what_fits_is_never_given_up(passes: list[Sample], goals: Goals) -> None:
+    decision = decide(passes, goals)
+
+    assert decision.action != Action.give_up or decision.predicted_ms > goals.max_blackout_ms
 
 
 @given(st.lists(samples, min_size=1, max_size=80), all_goals)

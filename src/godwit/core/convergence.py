@@ -118,6 +118,8 @@ def decide(passes: Sequence[Sample], goals: Goals) -> Decision:
         return _switch(last, goals, enough, f"{stalled} passes brought no improvement, {now:.0f} ms fits the goal")
     if fits and _is_late(passes, goals):
         return _switch(last, goals, enough, f"the deadline is near, {now:.0f} ms fits the goal")
+    if fits and len(passes) >= MOST_PASSES:
+        return _switch(last, goals, enough, f"{len(passes)} passes are enough, {now:.0f} ms fits the goal")
     if len(passes) >= MOST_PASSES or _is_over(last, goals):
         return _because(Action.give_up, now, last, _give_up(passes, goals))
     if stalled >= STALLED_PASSES and last.throttle_percent >= THROTTLE_MOST:
