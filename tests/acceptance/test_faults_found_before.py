@@ -10,9 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from godwit.core.report import Report
 from godwit.lab.recording import AT_SOURCE, EXPECTED, LARGE_BYTES, VISIBLE_AT, Case, moved
-from godwit.lab.scenario import Scenario
+from godwit.lab.scenario import Scenario, wait_until
 
 pytestmark = [pytest.mark.lab, pytest.mark.acceptance]
 
@@ -85,7 +84,10 @@ def test_under_it_connections_live_where_they_can_and_captures_name_it_alone(
     assert said.status == bool(codes)
     alive = [age_s < ANSWERED_S for age_s in recorded.unanswered_s]
     assert [all(alive[:1]), all(alive[1:])] == expected_to_live(fault), recorded.unanswered_s
-    assert not resets(recorded.report)
+    wait_until("it is told", lambda: lab.client.report(recorded.report.id).connections is not None)
+    told = lab.client.report(recorded.report.id).connections or ()
+    assert not sum(each.resets for each in told)
+    assert {each.survived for each in told} == {fault not in CUT_OFF}
     lab.wait_tidy()
     lab.wait_ready("web")
 
@@ -93,7 +95,3 @@ def test_under_it_connections_live_where_they_can_and_captures_name_it_alone(
 def expected_to_live(fault: str) -> list[bool]:
     """The first connection, whose requests are too large where the MTU is smaller, and the others."""
     return [fault not in CUT_OFF | {"mtu-mismatch"}, fault not in CUT_OFF]
-
-
-def resets(report: Report) -> int:
-    return sum(each.resets for each in report.connections or ())

@@ -130,6 +130,20 @@ def test_who_waits_at_the_end_was_left_without_an_answer(tap: Tap, talk: Talk) -
     assert verdict([told]) == "0 connections carried, 0 reset, 1 left without an answer, longest silence 3000 ms"
 
 
+def test_answers_that_do_not_arrive_leave_the_peer_without_one(tap: Tap, talk: Talk) -> None:
+    """Behind the VM's tap they are lost: it says them again and again, and they are not acknowledged."""
+    exchange(tap, talk, 3)
+    tap.pass_(talk.ask())
+    for again in (False, True, True):
+        tap.pass_(talk.answer(again=again), 300.0)
+    tap.flows.close(tap.at_ms + 1000)
+
+    told = reported(tap.connection)
+
+    assert not told.survived
+    assert told.longest_silence_ms == pytest.approx(1900)
+
+
 def test_a_connection_goes_on_at_another_host(tap: Tap, talk: Talk) -> None:
     """What the source saw travels as JSON; a frame that the relay sends again is known there."""
     exchange(tap, talk, 10)

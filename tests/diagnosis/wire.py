@@ -87,8 +87,9 @@ class Talk:
             self._sent += size
         return self._segment(True, self._sent - size, self._answered, size, receiver=receiver)
 
-    def answer(self, *, size: int = 10) -> bytes:
-        self._answered += size
+    def answer(self, *, again: bool = False, size: int = 10) -> bytes:
+        if not again:
+            self._answered += size
         return self._segment(False, self._answered - size, self._sent, size)
 
     def acknowledge(self) -> bytes:

@@ -113,7 +113,7 @@ class Connection:
     to_vm: Way = field(default_factory=Way)
     resets: list[Reset] = field(default_factory=list)
     is_left_waiting: bool = False
-    """At the end of what was seen, the VM had not answered for long."""
+    """At the end of what was seen, the VM had not answered for long, or its answers had not arrived."""
 
     @property
     def client(self) -> str:
@@ -131,6 +131,13 @@ class Connection:
     def is_waiting(self) -> bool:
         """The peer asked for something that the VM has not answered."""
         return bool(self.to_vm.asked_ms) and not self.is_closed
+
+    @property
+    def unheard_since_ms(self) -> float | None:
+        """The VM says again what its peer has not acknowledged: since the last time that it did."""
+        if self.is_closed or not self.from_vm.repeated or not _is_owing(self.to_vm, self.from_vm):
+            return None
+        return self.to_vm.acked_ms or None
 
     @property
     def is_closed(self) -> bool:
@@ -278,11 +285,15 @@ class Flows:
         self._endpoints: dict[tuple[bytes, int], str] = {}
 
     def close(self, at_ms: float) -> None:
-        """Nothing more is seen after that time: whoever waits then, waits still."""
+        """Nothing more is seen after that time: whoever waits then, waits still, and who was not heard never is."""
         for each in self.connections.values():
             if each.is_waiting and at_ms - each.to_vm.asked_ms > each.from_vm.silence.length_ms:
                 each.from_vm.silence = Span(each.to_vm.asked_ms, at_ms)
                 each.is_left_waiting = at_ms - each.to_vm.asked_ms > LEFT_WAITING_MS
+            since_ms = each.unheard_since_ms
+            if since_ms is not None and at_ms - since_ms > max(LEFT_WAITING_MS, each.from_vm.silence.length_ms):
+                each.from_vm.silence = Span(since_ms, at_ms)
+                each.is_left_waiting = True
 
     def follow(self, seen: Sight, *, is_from_vm: bool) -> None:
         """One more frame that the VM sent or that was sent to it, in order of time."""
