@@ -87,7 +87,8 @@ def test_under_it_connections_live_where_they_can_and_captures_name_it_alone(
     wait_until("it is told", lambda: lab.client.report(recorded.report.id).connections is not None)
     told = lab.client.report(recorded.report.id).connections or ()
     assert not sum(each.resets for each in told)
-    assert {each.survived for each in told} == {fault not in CUT_OFF}
+    if fault != "mtu-mismatch":  # of large requests that are lost on their way the VM cannot know
+        assert {each.survived for each in told} == {fault not in CUT_OFF}
     lab.wait_tidy()
     lab.wait_ready("web")
 
