@@ -26,8 +26,8 @@ captures: ## Record anew what moves look like on the wire, healthy and under eac
 	@tools/setup captures
 	@.venv/bin/python -m godwit.lab.recording tests/diagnosis/captures
 
-bench-storage: ## Measure how fast disks go, beside qemu-img convert
-	@tools/setup test
+bench-storage: ## Measure how fast disks go, beside qemu-img and virsh, and what they add to the blackout
+	@tools/setup bench
 	@.venv/bin/python -m benchmarks.storage
 
 bench: ## Measure against virsh and bare QEMU: QUICK=1 takes 8 minutes, all of it 90; goes on where it stopped

@@ -177,7 +177,7 @@ class LibvirtVm:
             console=site.directory / "libvirt.console",
         )
 
-    def migrate(self, *, max_downtime_ms: int | None, limit_s: float) -> Moved:
+    def migrate(self, *, max_downtime_ms: int | None, limit_s: float, more: tuple[str, ...] = ()) -> Moved:
         """See `Peer`."""
         there = OTHER[self.host]
         if max_downtime_ms:
@@ -188,7 +188,7 @@ class LibvirtVm:
         begun = time.monotonic()
         uri = f"qemu+tcp://{self.site.control_address(there)}/system"
         try:
-            self.site.run(self.host, "virsh", "migrate", "--live", self.name, uri, limit_s=limit_s)
+            self.site.run(self.host, "virsh", "migrate", "--live", *more, self.name, uri, limit_s=limit_s)
         except TimedOut:
             self.site.run(self.host, "virsh", "domjobabort", self.name)
             self._wait_quiet()
@@ -204,6 +204,10 @@ class LibvirtVm:
             total_ms=figures.get("Time elapsed"),
             transferred_bytes=int(figures["Memory processed"]) if "Memory processed" in figures else None,
         )
+
+    def first(self, host: str, event: str) -> float:
+        """When QEMU told of it on that host, during the last migration."""
+        return next(at_ms for name, at_ms in self._listeners[host].events if name == event)
 
     def _wait_quiet(self) -> None:
         deadline = time.monotonic() + READY_S

@@ -120,6 +120,29 @@ def assert_one_whole_vm(lab: Scenario, migration: Migration, here: str, there: s
     assert files(lab) == [f"{home}/{name}" for name in ("data.qcow2", "journal.raw")], migration.error
 
 
+@pytest.mark.parametrize("how", [("--datastore", "default"), ("--datastore", "default", "--cold")])
+def test_only_disks_go_and_the_manager_is_killed(lab: Scenario, how: tuple[str, ...]) -> None:
+    """The next one goes on with them from where they are, and a VM that was off stays off."""
+    with running(lab) as (_, there):
+        if "--cold" in how:
+            lab.demand("vm", "stop", "web", "--grace", "0s")
+            how = (there, *how)
+    moving = lab.start("migrate", "web", *how, "--bandwidth", "80mbit", "--detach")
+    id = moving.end().out.split()[0]
+    wait_until("disks go", lambda: STEPS["disks"](lab.client.migration(id)))
+    lab.kill_daemon("manager")
+    lab.wait_answering()
+    wait_until("it has ended", lambda: lab.client.migration(id).is_ended)
+
+    assert (lab.client.migration(id).phase, files(lab)) == (
+        Phase.done,
+        ["datastore/data.qcow2", "datastore/journal.raw"],
+    )
+    assert lab.client.vm("web").state is (VmState.stopped if "--cold" in how else VmState.running)
+    lab.wait_tidy()
+    go(lab, "--datastore", "local", *(("--cold",) if "--cold" in how else ()))
+
+
 def test_twenty_times_round(lab: Scenario) -> None:
     """From files of both formats to units of an iSCSI target and back, on either host, live and cold; what the guest
     sees is the same, block by block."""

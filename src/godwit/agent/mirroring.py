@@ -71,6 +71,8 @@ class Mirroring:
         if known is None or known.request.order() != request.order():
             known = Mirrored(request=request, started_at_ms=time.time() * 1000)
             note.write(known)
+        if known.finished:
+            return
         machine = await self._machine(request.vm, tuple(move.disk for move in request.moves))
         await self._start_missing(machine, request)
         watch = _Watch(request.moves, known.started_at_ms, patience_s=await self._patience_s(machine, request.vm))

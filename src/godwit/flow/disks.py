@@ -11,7 +11,7 @@ from godwit.core.errors import GodwitError, Unreachable
 from godwit.core.model import DiskMove
 from godwit.core.phase import DEADLINES_S, Phase
 from godwit.core.plan import Plan
-from godwit.flow.ending import ASK_AGAIN_S, phase, undone_by, warn
+from godwit.flow.ending import ASK_AGAIN_S, asked, phase, undone_by, warn
 from godwit.flow.sides import Sides, order
 from godwit.flow.states import left_s
 
@@ -25,12 +25,16 @@ async def placed(plan: Plan, sides: Sides) -> AsyncIterator[None]:
     if not plan.disks:
         yield
         return
-    asked = order(plan.move)
-    async with undone_by(lambda: sides.destination.discard_disks(asked), sides.diary):
+    async with undone_by(lambda: discard(plan, sides), sides.diary):
         async with phase(Phase.preparing, sides.diary):
             disks = tuple(move.to for move in plan.disks)
-            await sides.destination.place_disks(PlaceDisks(**asked.model_dump(), disks=disks))
+            await sides.destination.place_disks(PlaceDisks(**order(plan.move).model_dump(), disks=disks))
         yield
+
+
+async def discard(plan: Plan, sides: Sides) -> None:
+    """Nothing lies there for the disks that were to go."""
+    await sides.destination.discard_disks(order(plan.move))
 
 
 @asynccontextmanager
@@ -39,8 +43,8 @@ async def mirrored(plan: Plan, sides: Sides) -> AsyncIterator[None]:
     if not plan.disks:
         yield
         return
-    asked = order(plan.move)
-    async with undone_by(lambda: sides.source.end_mirror(asked), sides.diary):
+    wanted = order(plan.move)
+    async with undone_by(lambda: sides.source.end_mirror(wanted), sides.diary):
         async with phase(Phase.copying, sides.diary, limit_s=left_s(plan, sides) or limit_s(plan)):
             await _mirror(plan, sides)
         yield
@@ -51,7 +55,8 @@ async def _mirror(plan: Plan, sides: Sides) -> None:
     words = order(plan.move).model_dump()
     served: Served | None = None
     if not plan.stays:
-        served = await sides.destination.serve_disks(ServeDisks(**words, disks=tuple(move.to for move in plan.disks)))
+        there = ServeDisks(**words, disks=tuple(move.to for move in plan.disks))
+        served = await asked(lambda: sides.destination.serve_disks(there), sides.diary)
     wanted = MirrorDisks(
         **words, moves=plan.disks, served=served, bandwidth_bytes_per_s=plan.move.request.bandwidth_bytes_per_s
     )
@@ -76,10 +81,10 @@ async def keep_new_disks(plan: Plan, sides: Sides) -> None:
     """The copies are the VM's disks, and the old ones are gone; one that cannot be removed is told of."""
     if not plan.disks:
         return
-    asked = order(plan.move)
-    await sides.destination.keep_disks(asked)
+    wanted = order(plan.move)
+    await sides.destination.keep_disks(wanted)
     await remove_old(plan, sides, plan.disks)
-    await sides.source.end_mirror(asked)
+    await sides.source.end_mirror(wanted)
 
 
 async def remove_old(plan: Plan, sides: Sides, moves: Iterable[DiskMove]) -> None:

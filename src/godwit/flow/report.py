@@ -66,7 +66,7 @@ def compose(
         pulse=next((Pulse.model_validate(e.data["pulse"]) for e in events if "pulse" in e.data), None),
         notices=tuple(Notice.model_validate(e.data["notice"]) for e in events if "notice" in e.data),
         guest_clock=next((GuestClock.model_validate(e.data["clock"]) for e in events if "clock" in e.data), None),
-        disks=tuple(DiskReport.model_validate(e.data) for e in events if e.kind is EventKind.disk_copied),
+        disks=_disks(events),
         error=migration.error,
     )
     return _with_hand_over(base, handed, settled) if handed else base
@@ -149,3 +149,9 @@ def _total_ms(migration: Migration, events: Sequence[Event]) -> float:
 def _told(events: Sequence[Event]) -> list[Event]:
     """Progress ticks are for the bar, not for the report."""
     return [event for event in events if event.progress is None]
+
+
+def _disks(events: Sequence[Event]) -> tuple[DiskReport, ...]:
+    """Each as it was told of last: a manager that takes a move up hears of what was copied before."""
+    found = (DiskReport.model_validate(each.data) for each in events if each.kind is EventKind.disk_copied)
+    return tuple({each.disk: each for each in found}.values())

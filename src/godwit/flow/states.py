@@ -20,18 +20,19 @@ LEAST_S = 0.001
 @asynccontextmanager
 async def reserved(plan: Plan, sides: Sides) -> AsyncIterator[None]:
     """Nobody else moves the VM, and room for it is kept at the destination."""
-    asked = order(plan.move)
-
-    async def release() -> None:
-        await asyncio.gather(sides.source.release(asked), sides.destination.release(asked))
-
-    async with undone_by(release, sides.diary):
+    async with undone_by(lambda: release(plan, sides), sides.diary):
         async with phase(Phase.reserving, sides.diary):
-            words = asked.model_dump() | {"memory_mib": plan.memory_mib}
+            words = order(plan.move).model_dump() | {"memory_mib": plan.memory_mib}
             await sides.source.reserve(Reserve(**words, role="source" if plan.runs else "resting"))
             if not plan.stays:
                 await sides.destination.reserve(Reserve(**words, role="destination"))
         yield
+
+
+async def release(plan: Plan, sides: Sides) -> None:
+    """The VM is no longer ours to move, and no room is kept for it."""
+    asked = order(plan.move)
+    await asyncio.gather(sides.source.release(asked), sides.destination.release(asked))
 
 
 @asynccontextmanager

@@ -82,7 +82,8 @@ class Book:
         """The event is in the feed; its progress is the migration's."""
         copied = {}
         if event.kind is EventKind.disk_copied:
-            copied["disks"] = (*self._record().disks, DiskReport.model_validate(event.data))
+            report = DiskReport.model_validate(event.data)
+            copied["disks"] = (*(each for each in self._record().disks if each.disk != report.disk), report)
         await self._write(event, {"progress": event.progress} if event.progress else {}, **copied)
 
     @property

@@ -16,13 +16,14 @@ from godwit.core.migration import Event, EventKind, Migration, MigrationRequest,
 from godwit.core.model import VmState
 from godwit.core.phase import CANCELLABLE, Phase
 from godwit.core.placement import Needs, choose_host
-from godwit.core.plan import Move
+from godwit.core.plan import Move, Plan
 from godwit.core.preflight import AT_ONCE, find
 from godwit.core.report import DryRun, Report
 from godwit.flow.ending import deadline, uninterrupted
 from godwit.flow.foreseeing import foretold
 from godwit.flow.migrate import migrate
 from godwit.flow.report import compose
+from godwit.flow.resume import may_go_on, resume
 from godwit.flow.sides import Sides
 from godwit.manager.adopt import adopt
 from godwit.manager.book import Book
@@ -127,6 +128,9 @@ class Runner:
             book = Book(self._records, self._feed, id, last_sequence=events[-1].sequence if events else 0)
             if record.migration.phase is Phase.pending:
                 self._begin(self._again(record.migration), book)
+            elif record.plan and may_go_on(record.plan, record.migration.phase):
+                self._books[id] = book
+                self._run(id, self._went_on(record.plan, book))
             else:
                 self._run(id, self._adopt(book, id))
 
@@ -213,6 +217,15 @@ class Runner:
             if await self._has_turn(move.migration, book):
                 source, destination = self._fleet.host(move.source), self._fleet.host(move.destination)
                 await migrate(move, source=source, destination=destination, diary=book)
+        finally:
+            await self._watcher.look(move.spec.name)
+        if book.phase is Phase.in_doubt:
+            await self._adopt(book, move.migration)
+
+    async def _went_on(self, plan: Plan, book: Book) -> None:
+        move = plan.move
+        try:
+            await resume(plan, Sides(self._fleet.host(move.source), self._fleet.host(move.destination), book))
         finally:
             await self._watcher.look(move.spec.name)
         if book.phase is Phase.in_doubt:

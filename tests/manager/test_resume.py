@@ -1,0 +1,99 @@
+"""A manager that is killed while only disks are on their way: the next one goes on with them."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+from tests.manager.site import WEB, Site, ended, make_site
+
+from godwit.contract.disks import PlaceDisks
+from godwit.contract.host import Nothing, Reserve
+from godwit.contract.store import Change, MigrationRecord
+from godwit.core.migration import Kind, Migration, MigrationRequest
+from godwit.core.model import Datastore, VmState
+from godwit.core.phase import Phase
+from godwit.core.plan import Move, Plan, make
+from godwit.core.resources import DiskRequest
+from godwit.flow.sides import order
+from godwit.testing.clock import run
+from godwit.testing.world import World
+
+NEW = ["/fast/web-1/data.raw"]
+OLD = ["/datastore/web-1/data.raw"]
+WAYS = [(Kind.storage, True), (Kind.cold, True), (Kind.cold, False)]
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> Site:
+    return make_site(tmp_path)
+
+
+async def kill(site: Site, kind: Kind, runs: bool) -> None:
+    """A manager had disks copied, the VM shut down for it if it ran and goes cold, and was killed."""
+    async with site.manager() as manager:
+        disk = DiskRequest(name="data", size_bytes=1 << 20)
+        await manager.inventory.create(WEB.model_copy(update={"disks": (disk,)}))
+        await manager.inventory.datastores.add(Datastore(name="fast", path="/fast", shared=True))
+        if kind is Kind.cold:
+            await manager.inventory.stop("web-1")
+    (vm,) = await site.store.vms()
+    cold, destination = kind is Kind.cold, "host-b" if kind is Kind.cold else "host-a"
+    request = MigrationRequest(vm="web-1", datastore="fast", cold=cold, shut_down=cold and runs)
+    ids = {"epoch": vm.epoch + 1, "attempt": 1, "source": "host-a", "destination": destination, "request": request}
+    there = site.world.destination if cold else site.world.source
+    move = Move(migration="m1", spec=vm.spec, pinned=vm.pinned, **ids)
+    facts = [await host.facts(Nothing()) for host in (site.world.source, there)]
+    plan = make(move, *facts)
+    await place(site.world, kind, plan)
+    migration = Migration(id="m1", vm="web-1", kind=kind, phase=Phase.copying, started_at=datetime.now(UTC), **ids)
+    moving = vm.model_copy(update={"state": VmState.migrating, "migration": "m1", "epoch": move.epoch})
+    await site.store.apply(Change(vms=(moving,), migrations=(MigrationRecord(migration=migration, plan=plan),)))
+
+
+async def place(world: World, kind: Kind, plan: Plan) -> None:
+    words = order(plan.move).model_dump()
+    role = "source" if plan.runs and kind is Kind.storage else "resting"
+    await world.source.reserve(Reserve(**words, memory_mib=plan.memory_mib, role=role))
+    if kind is Kind.cold:
+        await world.destination.reserve(Reserve(**words, memory_mib=plan.memory_mib, role="destination"))
+    host = world.destination if kind is Kind.cold else world.source
+    await host.place_disks(PlaceDisks(**words, disks=tuple(each.to for each in plan.disks)))
+
+
+@pytest.mark.parametrize(("kind", "runs"), WAYS)
+def test_disks_go_on_from_where_they_are(site: Site, kind: Kind, runs: bool) -> None:
+    async def story() -> None:
+        await kill(site, kind, runs)
+        async with site.manager() as manager:
+            await ended(manager, "m1")
+            assert manager.runner.migration("m1").phase is Phase.done
+            vm = manager.inventory.view("web-1")
+            state = VmState.running if runs else VmState.stopped
+            assert (vm.state, vm.host, vm.migration) == (state, "host-b" if kind is Kind.cold else "host-a", None)
+            assert [disk.path for disk in vm.disks] == list(site.world.source.files) == NEW
+            assert site.world.runs_on == ([vm.host] if runs else [])
+            assert site.world.leftovers() == []
+            assert len((await manager.runner.report("m1")).disks) == 1
+
+    run(story())
+
+
+@pytest.mark.parametrize(("kind", "runs"), WAYS)
+def test_it_can_be_cancelled_as_before(site: Site, kind: Kind, runs: bool) -> None:
+    async def story() -> None:
+        await kill(site, kind, runs)
+        copying = site.doors["host-a"].hold("mirror_disks")
+        async with site.manager() as manager:
+            await copying.wait()
+            await manager.runner.cancel("m1")
+            await ended(manager, "m1")
+            assert manager.runner.migration("m1").phase is Phase.cancelled
+            vm = manager.inventory.view("web-1")
+            assert (vm.state, vm.host) == (VmState.running if runs else VmState.stopped, "host-a")
+            assert list(site.world.source.files) == OLD
+            assert site.world.runs_on == (["host-a"] if runs else [])
+            assert site.world.leftovers() == []
+
+    run(story())
