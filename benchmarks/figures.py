@@ -39,7 +39,9 @@ class Runs:
         self._file = file
         self.all: list[dict[str, Any]] = []
         if file.exists():
-            self.all = [json.loads(line) for line in file.read_text().splitlines()]
+            lines = file.read_text().splitlines(keepends=True)
+            self.all = [json.loads(line) for line in lines if line.endswith("\n")]
+            file.write_text("".join(line for line in lines if line.endswith("\n")))  # one may have been cut off
 
     def add(self, run: dict[str, Any]) -> None:
         """The run is kept."""

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import argparse
 import signal
+import subprocess
 import sys
 import time
 from collections import Counter
@@ -31,6 +32,8 @@ from godwit.lab.settings import LinkQueue
 RESULT = Path("build/bench-network.json")
 TABLES = Path("build/bench-network.md")
 RUNS = Path("build/bench-network.runs.jsonl")
+BROKEN = (GodwitError, RuntimeError, OSError, ValueError, LookupError, AssertionError, subprocess.SubprocessError)
+"""What a run may end with that tells nothing of the next one."""
 FAILURES_MOST = 5
 """Then a case is given up."""
 
@@ -81,7 +84,7 @@ class Measuring:
                         for name in list(here):
                             self._case(measured, name)
                             here.remove(name)
-                except (GodwitError, RuntimeError, OSError, ValueError, AssertionError) as error:
+                except BROKEN as error:
                     failures[here[0]] += 1
                     self._failed(here[0], error)
                     if failures[here[0]] == FAILURES_MOST:

@@ -22,14 +22,14 @@ _SPREADS = (
 
 def summed(runs: Sequence[dict[str, Any]]) -> Summed:
     """The result as programs read it."""
-    done = [run for run in runs if run["outcome"] == "done"]
+    done = [run for run in runs if run.get("outcome") == "done"]
     keys = list(dict.fromkeys((run["case"], run["peer"]) for run in done))
     cases = [_case(*key, [run for run in done if (run["case"], run["peer"]) == key]) for key in keys]
     algorithms = sorted({run["congestion_control"] for run in done if run.get("congestion_control")})
     return {
         "machine": machine() | {"congestion_control": algorithms},
         "cases": cases,
-        "failed": [run for run in runs if run["outcome"] != "done"],
+        "failed": [run for run in runs if run.get("outcome") == "failed"],
         "ratios": _ratios(cases),
     }
 

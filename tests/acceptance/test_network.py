@@ -5,20 +5,21 @@ from __future__ import annotations
 import json
 import re
 import subprocess
-import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, closing, contextmanager
 from pathlib import Path
 
 import pytest
+from tests.lab.network import Idle, address, in_client, in_node, other, settled
 
+from godwit.core.report import RelayEnd
 from godwit.lab.image import default_cache, ensure_image
 from godwit.lab.scenario import Running, Scenario, wait_until
 from godwit.lab.traffic_ssh import SSH_PORT, ssh_argv
 
 pytestmark = [pytest.mark.lab, pytest.mark.acceptance, pytest.mark.timeout(900)]
 
-OTHER = {"host-a": "host-b", "host-b": "host-a"}
 FAST = 10_000
 """Datagrams a second towards the VM; lowered if the guest does not keep up with it while nothing moves."""
 SLOWEST = 2_000
@@ -32,15 +33,8 @@ def lab() -> Iterator[Scenario]:
         yield scenario
 
 
-def address(lab: Scenario, vm: str, nic: int = 0) -> str:
-    ip = lab.client.vm(vm).nics[nic].ip
-    assert ip is not None
-    return str(ip.ip)
-
-
 def probe(lab: Scenario, to: str, *words: str) -> Running:
-    argv = [sys.executable, "-m", "godwit.lab.udp_probe", to, *words]
-    return Running([*lab.look().node("client").enter, *argv])
+    return in_client(lab, "udp_probe", to, *words)
 
 
 def counted(running: Running) -> dict[str, int]:
@@ -55,12 +49,12 @@ def in_guest(lab: Scenario, vm: str, command: str) -> Running:
 
 
 def move(lab: Scenario, vm: str = "web") -> str:
-    return lab.migrate(vm, OTHER[lab.where_it_runs(vm)[0]]).id
+    return lab.migrate(vm, other(lab.where_it_runs(vm)[0])).id
 
 
 def test_a_flood_towards_the_vm(lab: Scenario) -> None:
     def flood(rate: int) -> Running:
-        return probe(lab, address(lab, "web"), "--recorded", "--rate", str(rate), "--seconds", "10")
+        return probe(lab, address(lab), "--recorded", "--rate", str(rate), "--seconds", "10")
 
     rate = FAST
     while counted(flood(rate))["lost"] or (moved := flood_while_it_moves(lab, flood(rate)))["lost"]:
@@ -120,3 +114,86 @@ def test_neighbours_on_both_hosts_lose_nothing(lab: Scenario) -> None:
     lost = {pair: re.search(r"(\d+)% packet loss", text) for pair, text in said.items()}
     assert {pair: found and found[1] for pair, found in lost.items()} == dict.fromkeys(pairs, "0"), said
     wait_until("it is settled", lambda: all(lab.client.migration(each).settled for each in ids))
+
+
+Blocking = Callable[[Scenario, str], AbstractContextManager[None]]
+
+
+@contextmanager
+def blocked(lab: Scenario, here: str) -> Iterator[None]:
+    """No announcement from the other host gets through the switch."""
+    fault = f"announcements-blocked:{other(here)}"
+    lab.fault(fault, on=True)
+    try:
+        yield
+    finally:
+        lab.fault(fault, on=False)
+
+
+@contextmanager
+def stale(lab: Scenario, here: str) -> Iterator[None]:
+    """The switch sends the VM's frames to that host's port until the entry has aged."""
+    entry = f"{lab.client.vm('web').nics[0].mac} dev {here} master"
+    in_node(lab, "lan-switch", f"bridge fdb replace {entry} sticky static")
+    try:
+        yield
+    finally:
+        in_node(lab, "lan-switch", f"bridge fdb del {entry}")
+
+
+@pytest.mark.parametrize("how", [blocked, stale])
+def test_a_minute_in_which_the_network_does_not_learn(lab: Scenario, how: Blocking) -> None:
+    """Who talks loses nothing, and who was silent for a minute before it and all through it is still connected."""
+    here = lab.where_it_runs("web")[0]
+    with closing(Idle(lab)) as idle, how(lab, here), lab.traffic("web") as traffic:
+        before = counted(probe(lab, address(lab), "--rate", "500", "--seconds", "60"))
+        talking = probe(lab, address(lab), "--rate", "500", "--seconds", "66")
+        id = move(lab)
+        meanwhile = counted(talking)
+        network = lab.client.report(id).network
+        clients = traffic.stop().clients
+        woken = idle.wake()
+
+    assert (before["lost"], meanwhile["lost"], meanwhile["duplicates"] <= 2) == (0, 0, True)
+    assert [(each.survived, each.verified) for each in clients] == [(True, True)] * 2
+    assert woken == "b'again'"
+    assert (network.relay_ended, network.learned_at_ms) == (None, None)
+    assert "the switch before it still sends the VM's frames there" in str(network.warning)
+    assert network.frames_relayed > 20_000
+    assert settled(lab, id).network.relay_ended is RelayEnd.learned
+
+
+GATE = """
+table inet gate {
+    chain forward {
+        type filter hook forward priority 0
+        meta l4proto != tcp accept
+        ct state established,related accept
+        ct state new tcp flags & (syn | ack) == syn accept
+        counter drop
+    }
+}
+"""
+STRICT = {"netfilter/nf_conntrack_tcp_loose": 0, "bridge/bridge-nf-call-iptables": 1}
+
+
+@pytest.fixture
+def gates(lab: Scenario) -> Iterator[None]:
+    """Both hosts let through what belongs to a connection whose first packet they have seen, and nothing else."""
+    for host in lab.settings.host_names:
+        for name, value in STRICT.items():
+            in_node(lab, host, f"tee /proc/sys/net/{name}", str(value))
+        in_node(lab, host, "nft -f -", GATE)
+    yield
+    for host in lab.settings.host_names:
+        in_node(lab, host, "nft delete table inet gate")
+
+
+def test_packet_filters_that_know_connections_know_them_at_the_new_place(lab: Scenario, gates: None) -> None:
+    with closing(Idle(lab)) as idle, lab.traffic("web") as traffic:
+        for _ in range(2):
+            settled(lab, move(lab))
+        clients = traffic.stop().clients
+        assert idle.wake() == "b'again'"
+
+    assert [(each.survived, each.verified) for each in clients] == [(True, True)] * 2

@@ -103,13 +103,14 @@ def packing(peer: Destination) -> Packing:
 
 def test_the_second_time_only_what_is_new_is_told(kernel: Kernel) -> None:
     there = Destination()
-    kernel.known = [b"tcp, 9 s left"]
+    kernel.known, kernel.groups = [b"tcp, 9 s left"], (Group(GROUP),)
     packed = packing(there)
     asyncio.run(packed.send())
     kernel.known = [b"tcp, 8 s left", b"udp, 9 s left"]
     asyncio.run(packed.send())
 
     assert [each.flows for each in there.told] == [(b"tcp, 9 s left",), (b"udp, 9 s left",)]
+    assert [len(each.joined) for each in there.told] == [1, 0]
 
 
 def test_many_are_told_in_several_messages_and_nothing_in_none(kernel: Kernel) -> None:
@@ -135,7 +136,7 @@ def test_sequence_numbers_are_minded_again_when_the_vm_stays(kernel: Kernel) -> 
     assert kernel.liberal == set()
 
 
-@pytest.mark.parametrize("error", [Unreachable("gone"), Failed("an older godwit")])
+@pytest.mark.parametrize("error", [Unreachable("gone"), Failed("an older godwit"), TimeoutError()])
 def test_a_destination_that_takes_nothing_is_let_be(kernel: Kernel, error: Exception) -> None:
     kernel.known = [b"tcp"]
 

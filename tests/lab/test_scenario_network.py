@@ -3,62 +3,17 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 
 import pytest
+from tests.lab.network import Idle, address, in_client, in_node, other, settled
 
-from godwit.core.report import RelayEnd, Report
-from godwit.lab.scenario import Running, Scenario, wait_until
+from godwit.core.report import RelayEnd
+from godwit.lab.scenario import Scenario, wait_until
 
 pytestmark = pytest.mark.lab
 
 RATE = 2000
 """Datagrams a second, there and back."""
-
-
-def other(host: str) -> str:
-    return {"host-a": "host-b", "host-b": "host-a"}[host]
-
-
-def address(lab: Scenario) -> str:
-    nic = lab.client.vm("web").nics[0]
-    assert nic.ip is not None
-    return str(nic.ip.ip)
-
-
-def in_client(lab: Scenario, program: str, *words: str) -> Running:
-    return Running([*lab.look().node("client").enter, sys.executable, "-m", f"godwit.lab.{program}", *words])
-
-
-def in_switch(lab: Scenario, words: str) -> str:
-    argv = [*lab.look().node("lan-switch").enter, *words.split()]
-    return subprocess.run(argv, check=True, capture_output=True, text=True).stdout
-
-
-def settled(lab: Scenario, id: str) -> Report:
-    """The migration's report, once its relay is gone."""
-    wait_until(f"{id} is settled", lambda: lab.client.migration(id).settled)
-    return lab.client.report(id)
-
-
-class Idle:
-    """A connection to the guest's echo service, from the client node, that says nothing until it is asked to."""
-
-    PROGRAM = (
-        "import socket,sys\ns=socket.create_connection(sys.argv[1:3])\ns.sendall(b'first')\ns.recv(5,256)\n"
-        "print('open',flush=True)\nsys.stdin.readline()\ns.settimeout(20)\ns.sendall(b'again')\nprint(s.recv(5,256))"
-    )
-
-    def __init__(self, lab: Scenario) -> None:
-        words = [*lab.look().node("client").enter, sys.executable, "-c", self.PROGRAM, address(lab), "7"]
-        self._process = subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-        assert self._process.stdout is not None
-        assert self._process.stdout.readline() == "open\n"
-
-    def wake(self) -> str:
-        """What the guest answers."""
-        return self._process.communicate("\n", timeout=60)[0].strip()
 
 
 def test_no_datagram_is_lost_and_few_come_twice(lab: Scenario) -> None:
@@ -134,7 +89,7 @@ def test_a_switch_that_has_not_learned_is_no_witness(lab: Scenario) -> None:
     """It floods the announcement, so that the old host sees it, and goes on sending the VM's frames there."""
     here = lab.where_it_runs("web")[0]
     stale = f"{lab.client.vm('web').nics[0].mac} dev {here} master"
-    in_switch(lab, f"bridge fdb replace {stale} sticky static")
+    in_node(lab, "lan-switch", f"bridge fdb replace {stale} sticky static")
     try:
         moved = lab.migrate("web", other(here))
         wait_until("it is told", lambda: lab.client.report(moved.id).network.warning is not None)
@@ -144,7 +99,7 @@ def test_a_switch_that_has_not_learned_is_no_witness(lab: Scenario) -> None:
         assert "the switch before it still sends the VM's frames there; look" in str(network.warning)
         lab.traffic("web", kinds=("echo",)).close()
     finally:
-        in_switch(lab, f"bridge fdb del {stale}")
+        in_node(lab, "lan-switch", f"bridge fdb del {stale}")
     assert settled(lab, moved.id).network.relay_ended is RelayEnd.learned
     lab.wait_tidy()
 

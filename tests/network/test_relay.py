@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from godwit.network.port import plug
+from godwit.network.port import open_again, plug
 from godwit.network.relay import Track, Turnout
 from godwit.network.ring import SACRIFICE, TapHandle, sacrifice
 
@@ -197,6 +197,23 @@ def test_what_comes_for_the_vms_multicast_groups_is_relayed_once(snooping: Point
     snooping.beyond.hears(after)
     assert [each for each in snooping.beyond.heard if each in (meanwhile, after)] == [meanwhile, after]
     assert snooping.vm.listen()[-1] == to_group("before")
+
+
+def test_a_tap_that_was_left_shut_is_opened_again(snooping: Points) -> None:
+    """By an agent that was killed between STOP and the VM's return."""
+    siding = snooping.lan.at("gs-vm")
+    snooping.turnout.set_aside()
+    snooping.lan.far.says(to_group("while it is shut"))
+    siding.hears(to_group("while it is shut"))
+
+    asyncio.run(open_again("gw-vm", "lan"))
+    asyncio.run(open_again("gw-none", "lan"))
+
+    snooping.lan.far.says(to_group("again"))
+    snooping.vm.hears(to_group("again"))
+    snooping.lan.far.says(frame(FAR, BROADCAST, "all"))
+    snooping.vm.hears(frame(FAR, BROADCAST, "all"))
+    assert to_group("while it is shut") not in snooping.vm.heard
 
 
 def test_turned_back_the_groups_frames_come_to_the_tap_and_nowhere_else(snooping: Points) -> None:

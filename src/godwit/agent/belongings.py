@@ -4,6 +4,7 @@ the host's packet filter keeps track of. Both are a help, not a condition: what 
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Sequence
 from contextlib import suppress
@@ -20,6 +21,8 @@ log = logging.getLogger("godwit.agent")
 
 FLOWS_AT_ONCE = 1000
 """In one message; a message takes 4 MiB."""
+TELL_S = 1.0
+"""No switch-over waits longer for it."""
 
 
 class Packing:
@@ -29,20 +32,26 @@ class Packing:
         self._vm = vm
         self._order = order
         self._peer = peer
+        self._is_told = False
         self._told: dict[bytes, bytes] = {}
         """Flows, by what stays the same about them."""
 
     async def send(self) -> None:
         """The destination knows what our kernel does; ours minds no more that it will see half of what they say."""
-        with suppress(GodwitError):
-            joined = await self._joined()
-            known = {flows.name_of(flow): flow for flow in await self._flows()}
-            new = [flow for name, flow in known.items() if name not in self._told]
-            await flows.be_liberal(new)
-            self._told |= known
-            for first in range(0, max(len(new), 1 if joined else 0), FLOWS_AT_ONCE):
-                some = tuple(new[first : first + FLOWS_AT_ONCE])
-                await self._peer.take_belongings(Belongings(**self._order.model_dump(), joined=joined, flows=some))
+        with suppress(GodwitError, TimeoutError):
+            async with asyncio.timeout(TELL_S):
+                await self._tell()
+
+    async def _tell(self) -> None:
+        joined = () if self._is_told else await self._joined()  # the second time, the VM was asked itself
+        self._is_told = True
+        known = {flows.name_of(flow): flow for flow in await self._flows()}
+        new = [flow for name, flow in known.items() if name not in self._told]
+        await flows.be_liberal(new)
+        self._told |= known
+        for first in range(0, max(len(new), 1 if joined else 0), FLOWS_AT_ONCE):
+            some = tuple(new[first : first + FLOWS_AT_ONCE])
+            await self._peer.take_belongings(Belongings(**self._order.model_dump(), joined=joined, flows=some))
 
     async def undo(self) -> None:
         """The VM stays: our kernel sees all that it says, and minds it as before."""

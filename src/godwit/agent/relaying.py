@@ -6,6 +6,7 @@ import asyncio
 import json
 import logging
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from godwit.agent.local import LocalVm, Plug
 from godwit.agent.pointsman import Pointsman
 from godwit.agent.standing import RelayRecord, Standing
 from godwit.contract.host import Peer, Relayed, Sighted
-from godwit.core.errors import Refused
+from godwit.core.errors import GodwitError, Refused
 from godwit.core.report import RelayEnd
 from godwit.network import port, probing, tunnel
 from godwit.network.relay import Track, Turned, Turnout
@@ -181,8 +182,11 @@ class Relay:
         )
 
     async def _remove(self) -> None:
-        """Nothing of it is left on this host; removing twice is harmless."""
+        """Nothing of it is left on this host, and a VM that is here hears all; removing twice is harmless."""
         await self._let_go()
+        for plug in self._record.plugs:
+            with suppress(GodwitError):  # its QEMU is dead
+                await port.open_again(plug.tap, plug.bridge)
         for tap in self._record.taps:
             await tunnel.close_source_end(tap)
 

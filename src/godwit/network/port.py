@@ -126,8 +126,7 @@ def to_port(index: int, *, is_open: bool) -> list[Message]:
 
 def to_tap(mac: str, tap: int, *, has_stp: bool) -> list[Message]:
     """Orders: the bridge sends the VM's frames to its tap, which is open as `shut` found it."""
-    opened_up = [] if has_stp else [_state(tap, _FORWARDING)]
-    return [_floods(tap, is_open=True), *opened_up, _entry(tap, mac)]  # a port that is shut may have no entry
+    return [*_opened(tap, has_stp=has_stp), _entry(tap, mac)]  # in this order: a port that is shut may have no entry
 
 
 def shut(tap: int, *, has_stp: bool) -> list[Message]:
@@ -135,6 +134,12 @@ def shut(tap: int, *, has_stp: bool) -> list[Message]:
     decides on its ports (and then those that come for the VM's groups are lost).
     """
     return [_floods(tap, is_open=False), *([] if has_stp else [_state(tap, _DISABLED)])]
+
+
+async def open_again(tap: str, bridge: str) -> None:
+    """A tap that was `shut` is open, if it is there."""
+    with suppress(NotFound):
+        await asyncio.to_thread(_open_again, tap, bridge)
 
 
 def has_stp(bridge: str) -> bool:
@@ -191,6 +196,15 @@ def _prepare_unmute(tap: str, mac: str) -> Prepared:
         if ip.link("get", index=index)[0].get_attr("IFLA_MASTER") is None:
             raise Refused(f"{tap} is plugged into no bridge: plug it first")
     return Prepared(what, [_flags(index, is_open=True), _state(index, _FORWARDING), _entry(index, mac)])
+
+
+def _opened(tap: int, *, has_stp: bool) -> list[Message]:
+    return [_floods(tap, is_open=True), *([] if has_stp else [_state(tap, _FORWARDING)])]
+
+
+def _open_again(tap: str, bridge: str) -> None:
+    with Prepared(f"opening port {tap}", _opened(index_of(tap), has_stp=has_stp(bridge))) as do:
+        do()
 
 
 def _unplug(tap: str) -> None:
