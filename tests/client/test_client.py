@@ -13,7 +13,8 @@ import pytest
 from tests.client.live import Live
 from tests.manager.site import MOVE, WEB
 
-from godwit.client.client import RESUME_TRIES, Client
+from godwit.client.client import Client
+from godwit.client.migrations import RESUME_TRIES
 from godwit.core.errors import Failed, Invalid, NotFound, Refused, Unreachable
 from godwit.core.migration import Event, EventKind
 from godwit.core.model import VmState

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import os
 import time
@@ -259,7 +260,7 @@ class Agent(DiskVerbs, GuestVerbs, Looking):
             await outgoing.close()
             await self._relays.settle(request.vm)
             await self._mirroring.let_go(request.vm)
-            await self._vms.stop(StopVm(name=request.vm, grace_s=0))
+            await asyncio.gather(self._relays.part(request.vm), self._vms.stop(StopVm(name=request.vm, grace_s=0)))
         self._forget(request)
         return Nothing()
 

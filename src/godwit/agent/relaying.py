@@ -53,6 +53,7 @@ class Relay:
         self._pointsman: Pointsman | None = None
         self._sighted: dict[str, Sighted] = {}
         self._standing: Standing | None = None
+        self._parting: asyncio.Task[None] | None = None
 
     @property
     def interfaces(self) -> set[str]:
@@ -95,7 +96,10 @@ class Relay:
         return any(each.turned for each in self._turnouts)
 
     async def settle(self) -> None:
-        """The VM runs at the destination: broadcasts are its bridge's affair, and the new place is waited for."""
+        """The VM runs at the destination: broadcasts are its bridge's affair, and the new place is waited for.
+
+        What was needed for the turn is given back meanwhile, which the kernel takes its time for: see `part`.
+        """
         if self._standing:
             return
         for turnout in self._turnouts:
@@ -106,12 +110,18 @@ class Relay:
         if self._turnouts:
             await self._standing.begin()
             self._standing.note(self._sighted.values())
-            await self._let_go()
+            self._parting = asyncio.create_task(self._let_go(), name=f"parting from {self.order.vm}")
         else:
             await self._standing.end(anyway=True)
 
+    async def part(self) -> None:
+        """Of a relay that stands nothing holds on to the VM's tap and QEMU any more."""
+        if self._parting:
+            await asyncio.shield(self._parting)
+
     async def end(self, *, anyway: bool) -> bool:
         """The relay is gone if its VM's new place was learned, or anyway; whether it is."""
+        await self.part()
         if self._standing:
             return await self._standing.end(anyway=anyway)
         if anyway:
@@ -120,6 +130,7 @@ class Relay:
 
     async def leave(self) -> None:
         """The agent ends: what the VM's frames go through stands on, what they do not is gone."""
+        await self.part()
         if self._standing:
             await self._standing.leave()
         elif self.is_turned:

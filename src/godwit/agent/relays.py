@@ -67,6 +67,11 @@ class Relays:
         if relay := self._all.get(vm):
             await relay.settle()
 
+    async def part(self, vm: str) -> None:
+        """The VM's tap and QEMU here are not needed any more."""
+        if relay := self._all.get(vm):
+            await relay.part()
+
     async def end(self, order: Order, *, anyway: bool) -> None:
         """The relay of that migration, if there is one, is gone if the VM's new place was learned, or anyway."""
         if relay := self._of(order):

@@ -12,7 +12,7 @@ from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn
 from godwit.cli.units import format_ms
 from godwit.core.migration import DiskProgress, Event, EventKind
 from godwit.core.migration import Progress as Copied
-from godwit.core.model import MIB
+from godwit.core.value import MIB
 
 LASTING = frozenset({EventKind.foreseen, EventKind.decided, EventKind.warned, EventKind.ended})
 """Events whose lines stay on the terminal."""

@@ -15,7 +15,7 @@ from godwit.core.migration import Event, Migration
 from godwit.core.phase import Phase
 
 if TYPE_CHECKING:
-    from godwit.client.client import Client
+    from godwit.client.migrations import Migrations
     from godwit.core.report import Report
 
 GRAVEST_FIRST = (Unresolved, Broken, Failed, Refused)
@@ -36,7 +36,7 @@ class Ended:
 class Crowd:
     """Migrations being followed, by id the VM that each one moves."""
 
-    client: Client
+    client: Migrations
     vms: Mapping[str, str]
     display: Display
     interrupts: Interrupts

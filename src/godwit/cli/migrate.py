@@ -9,13 +9,13 @@ import typer
 
 from godwit.cli import names
 from godwit.cli.examples import example
-from godwit.cli.show import JsonOption, ManagerOption, connected, print_json, warn
+from godwit.cli.show import JsonOption, ManagerOption, connected, moving, print_json, warn
 from godwit.core.migration import Compress
 
 if TYPE_CHECKING:
     from godwit.cli.crowd import Ended
     from godwit.cli.watch import Interrupts
-    from godwit.client.client import Client
+    from godwit.client.migrations import Migrations
     from godwit.core.migration import MigrationRequest
     from godwit.core.report import Report
 
@@ -74,7 +74,6 @@ def migrate(
     manager: ManagerOption = None,
 ) -> None:
     """Move VMs to another host, their disks to another datastore, or both."""
-    from godwit.cli.cold import agreed
     from godwit.cli.requests import DiskWords, Goals, migration_requests, parse_parallel
     from godwit.cli.watch import Interrupts
 
@@ -83,12 +82,12 @@ def migrate(
     stream = {"compress": compress, "plaintext": plaintext, "post_copy": post_copy}
     requests = migration_requests(vms, host, goals, disks, **stream)
     requests = [each.model_copy(update={"parallel": parse_parallel(parallel)}) for each in requests]
-    with connected(manager) as client:
+    if cold and not (yes or dry_run):
+        requests = _agreed(manager, requests)
+    with moving(manager) as client:
         if dry_run:
             _foresee(client, requests, json=json)
             return
-        if cold and not yes:
-            requests = [agreed(client, each) for each in requests]
         if detach:
             _detach(client, requests, json=json)
             return
@@ -96,7 +95,14 @@ def migrate(
             _move_all(client, requests, interrupts, json=json)
 
 
-def _foresee(client: Client, requests: list[MigrationRequest], *, json: bool) -> None:
+def _agreed(manager: str | None, requests: list[MigrationRequest]) -> list[MigrationRequest]:
+    from godwit.cli.cold import agreed
+
+    with connected(manager) as client:
+        return [agreed(client, each) for each in requests]
+
+
+def _foresee(client: Migrations, requests: list[MigrationRequest], *, json: bool) -> None:
     told = [client.foresee(request) for request in requests]
     if json:
         print_json(told if len(told) > 1 else told[0])
@@ -105,7 +111,7 @@ def _foresee(client: Client, requests: list[MigrationRequest], *, json: bool) ->
         print(f"{each.vm} {each.source} -> {each.destination}: {each.forecast.sentence}")
 
 
-def _detach(client: Client, requests: list[MigrationRequest], *, json: bool) -> None:
+def _detach(client: Migrations, requests: list[MigrationRequest], *, json: bool) -> None:
     migrations = [client.migrate(each) for each in requests]
     if json:
         print_json(migrations if len(migrations) > 1 else migrations[0])
@@ -113,7 +119,7 @@ def _detach(client: Client, requests: list[MigrationRequest], *, json: bool) -> 
         print("\n".join(each.id for each in migrations))
 
 
-def _move_all(client: Client, requests: list[MigrationRequest], interrupts: Interrupts, *, json: bool) -> None:
+def _move_all(client: Migrations, requests: list[MigrationRequest], interrupts: Interrupts, *, json: bool) -> None:
     from godwit.cli.watch import Detached
 
     try:
@@ -125,12 +131,14 @@ def _move_all(client: Client, requests: list[MigrationRequest], interrupts: Inte
         warn(f"migration {detached} goes on: see `godwit migration watch {detached}`")
 
 
-def _move(client: Client, request: MigrationRequest, interrupts: Interrupts, *, json: bool) -> None:
+def _move(client: Migrations, request: MigrationRequest, interrupts: Interrupts, *, json: bool) -> None:
     """The VM has moved, and that is told; otherwise raises why not."""
     from godwit.cli.watch import Watch, display, raise_outcome
 
     shown, is_terminal = display(json=json)
     id = client.migrate(request).id
+    import godwit.core.report  # noqa: F401 - while the hosts are at work, and not when they are done
+
     watch = Watch(client, id, shown, interrupts, is_terminal)
     migration = watch.to_its_end()
     report = client.report(id)
@@ -141,7 +149,7 @@ def _move(client: Client, request: MigrationRequest, interrupts: Interrupts, *, 
         print(summary(report))
 
 
-def _move_several(client: Client, requests: list[MigrationRequest], interrupts: Interrupts, *, json: bool) -> None:
+def _move_several(client: Migrations, requests: list[MigrationRequest], interrupts: Interrupts, *, json: bool) -> None:
     """All have moved, and that is told; otherwise raises one error for all that have not."""
     from godwit.cli.crowd import Ended, raise_gravest
     from godwit.core.errors import GodwitError
@@ -164,7 +172,7 @@ def _move_several(client: Client, requests: list[MigrationRequest], interrupts: 
     raise_gravest(ended)
 
 
-def follow(client: Client, begun: Mapping[str, str], interrupts: Interrupts, *, json: bool) -> list[Ended]:
+def follow(client: Migrations, begun: Mapping[str, str], interrupts: Interrupts, *, json: bool) -> list[Ended]:
     """How those migrations (by id, each with its VM) have ended."""
     from godwit.cli.crowd import Crowd
     from godwit.cli.watch import display

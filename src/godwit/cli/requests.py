@@ -5,15 +5,18 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from pydantic import ValidationError
 
 from godwit.cli.units import parse_bytes_per_s, parse_mib, parse_ms, parse_s, parse_size_bytes
 from godwit.core.errors import Invalid
 from godwit.core.migration import MigrationRequest
-from godwit.core.model import Datastore, DiskFormat
-from godwit.core.resources import VmRequest
+from godwit.core.value import DiskFormat
+
+if TYPE_CHECKING:
+    from godwit.core.model import Datastore
+    from godwit.core.resources import VmRequest
 
 T = TypeVar("T")
 
@@ -37,6 +40,8 @@ def vm_request(
     words: dict[str, Any], *, memory: str, networks: Sequence[str], disks: Sequence[str], image: ImageWords
 ) -> VmRequest:
     """A VM to make; `Invalid` says which word is wrong."""
+    from godwit.core.resources import VmRequest
+
     nics = [_nic(each) for each in networks]
     if ip := words.pop("ip"):
         if not nics:
@@ -107,6 +112,8 @@ def _public_key(path: Path) -> str:
 
 def datastore_request(name: str, path: str, *, shared: bool) -> Datastore:
     """A datastore to add; `Invalid` says which word is wrong."""
+    from godwit.core.model import Datastore
+
     is_iscsi = path.startswith("iscsi://")
     return _made(
         lambda: Datastore(name=name, kind="iscsi" if is_iscsi else "directory", path=path, shared=shared or is_iscsi)

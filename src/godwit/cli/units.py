@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 
 from godwit.core.errors import Invalid
-from godwit.core.model import MIB
+from godwit.core.value import MIB
 
 _SECONDS = {"ms": 0.001, "s": 1.0, "min": 60.0, "h": 3600.0}
 _BYTES = {

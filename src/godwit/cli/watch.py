@@ -17,7 +17,7 @@ from godwit.core.migration import Event, Migration
 from godwit.core.phase import Phase
 
 if TYPE_CHECKING:
-    from godwit.client.client import Client
+    from godwit.client.migrations import Migrations
 
 
 class Display(Protocol):
@@ -102,7 +102,7 @@ class Detached(Exception):
 class Watch:
     """One migration being followed."""
 
-    client: Client
+    client: Migrations
     id: str
     display: Display
     interrupts: Interrupts

@@ -1,26 +1,16 @@
-"""The REST API as an object: core's models out, core's errors raised."""
+"""The REST API as an object."""
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
-from functools import partial
-from types import TracebackType
-from typing import TYPE_CHECKING, Any, TypeVar
-from urllib.parse import quote as _quote
-
-from pydantic import BaseModel, TypeAdapter, ValidationError
+from typing import TYPE_CHECKING
 
 from godwit.client.console import Console, open_console
-from godwit.client.lean import httpx
-from godwit.client.place import Place, http_client, unreachable
+from godwit.client.migrations import Migrations
+from godwit.client.session import ANSWER_S, quote
 from godwit.core.draining import Drain
-from godwit.core.errors import Failed, GodwitError, Unreachable, from_kind
 from godwit.core.leftover import Leftovers
-from godwit.core.migration import Event, EventKind, Migration, MigrationRequest, SettleRequest
 from godwit.core.model import Datastore, Image
-from godwit.core.phase import Phase
 from godwit.core.resources import (
     AuditEntry,
     DatastoreView,
@@ -28,7 +18,6 @@ from godwit.core.resources import (
     DrainRequest,
     HostState,
     NetworkView,
-    Problem,
     VmChange,
     VmRequest,
     VmView,
@@ -36,42 +25,13 @@ from godwit.core.resources import (
 
 if TYPE_CHECKING:
     from godwit.core.checked import Checked, Rehearsal, RehearsalRequest
-    from godwit.core.report import DryRun, Report
-
-T = TypeVar("T")
-
-quote = partial(_quote, safe="")
 
 COPY_S = 3700.0
 """How long making a VM may take, whose disk image may be large."""
-ANSWER_S = 180.0
-"""How long an order may take: starting a VM may rightly take a host two minutes."""
-RESUME_TRIES = 20
-RESUME_PAUSE_S = 0.5
 
 
-class Client:
+class Client(Migrations):
     """One manager, spoken to over its unix socket (a path), or over TCP (a `Remote`)."""
-
-    def __init__(
-        self, place: Place, *, pause: Callable[[float], None] = time.sleep, timeout_s: float = ANSWER_S
-    ) -> None:
-        self._place = place
-        self._pause = pause
-        self._answer_s = timeout_s
-        self._http = http_client(place, timeout_s=timeout_s)
-
-    def __enter__(self) -> Client:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
-
-    def close(self) -> None:
-        """Nothing is held any more."""
-        self._http.close()
 
     def hosts(self) -> list[HostState]:
         """All hosts, asked now."""
@@ -170,129 +130,6 @@ class Client:
 
         return self._ask("POST", f"/vms/{quote(vm)}/rehearsals", Rehearsal, body=request)
 
-    def migrations(self) -> list[Migration]:
-        """All migrations, oldest first."""
-        return self._ask("GET", "/migrations", list[Migration])
-
-    def migration(self, id: str) -> Migration:
-        """That migration."""
-        return self._ask("GET", f"/migrations/{quote(id)}", Migration)
-
-    def migrate(self, request: MigrationRequest, *, key: str | None = None) -> Migration:
-        """A new migration, which goes on by itself; asked again with the same `key`, it is the same one for a day."""
-        return self._ask("POST", "/migrations", Migration, body=request, key=key)
-
-    def foresee(self, request: MigrationRequest) -> DryRun:
-        """What that migration would take; nothing is touched."""
-        from godwit.core.report import DryRun
-
-        return self._ask("POST", "/migrations/forecast", DryRun, body=request)
-
-    def cancel(self, id: str) -> Migration:
-        """It is being undone; its events tell when that has ended. `Refused` once the vCPUs are being stopped."""
-        return self._ask("DELETE", f"/migrations/{quote(id)}", Migration)
-
-    def settle(self, id: str, request: SettleRequest) -> Migration:
-        """It goes on from what a person said; `Refused` where its hosts know better."""
-        return self._ask("POST", f"/migrations/{quote(id)}/settle", Migration, body=request)
-
-    def report(self, id: str) -> Report:
-        """What happened so far."""
-        from godwit.core.report import Report
-
-        return self._ask("GET", f"/migrations/{quote(id)}/report", Report)
-
     def audit(self, *, limit: int = 100) -> list[AuditEntry]:
         """The newest requests that changed something, oldest first."""
         return self._ask("GET", f"/audit?limit={limit}", list[AuditEntry])
-
-    def events(self, id: str, *, after: int = 0) -> Iterator[Event]:
-        """All events after number `after`, those to come included, until it has ended or is in doubt.
-
-        A broken connection is taken up again where it broke; `Unreachable` when that fails for some seconds.
-        """
-        tries = 0
-        while True:
-            try:
-                for event in self._stream(id, after):
-                    tries, after = 0, event.sequence
-                    yield event
-                    if event.kind is EventKind.ended or event.phase is Phase.in_doubt:
-                        return
-                if self.migration(id).is_ended:
-                    return
-            except (Unreachable, httpx.TransportError) as error:
-                if tries == RESUME_TRIES:
-                    raise self._unreachable(error) from error
-            tries += 1
-            self._pause(RESUME_PAUSE_S)
-
-    def _stream(self, id: str, after: int) -> Iterator[Event]:
-        from httpx_sse import connect_sse
-
-        headers = {"Last-Event-ID": str(after)}
-        with connect_sse(self._http, "GET", f"/migrations/{quote(id)}/events", headers=headers) as source:
-            if source.response.is_error:
-                source.response.read()
-                raise _error(source.response)
-            for sent in source.iter_sse():
-                if sent.data:  # none in the pings that keep an idle stream open
-                    yield Event.model_validate_json(sent.data)
-
-    def _ask(
-        self,
-        method: str,
-        path: str,
-        kind: type[T],
-        *,
-        body: BaseModel | None = None,
-        key: str | None = None,
-        timeout_s: float | None = None,
-    ) -> T:
-        answer = self._send(method, path, body, key, timeout_s=timeout_s)
-        try:
-            return TypeAdapter(kind).validate_json(answer.content)
-        except ValidationError as error:
-            raise Failed(
-                f"the answer of the manager at {self._place} to {method} {path} cannot be understood: "
-                "install the same version of godwit here and there",
-                "answer",
-            ) from error
-
-    def _send(
-        self,
-        method: str,
-        path: str,
-        body: BaseModel | None = None,
-        key: str | None = None,
-        *,
-        timeout_s: float | None = None,
-    ) -> httpx.Response:
-        words: dict[str, Any] = {"timeout": timeout_s or self._answer_s}
-        if body is not None:
-            headers = {"Content-Type": "application/json"} | ({"Idempotency-Key": key} if key else {})
-            words |= {"content": body.model_dump_json(), "headers": headers}
-        try:
-            response = self._http.request(method, path, **words)
-        except httpx.ConnectError as error:
-            raise self._unreachable(error) from error
-        except httpx.TransportError as error:
-            raise Unreachable(
-                f"the manager at {self._place} broke off before it answered ({error or type(error).__name__}): look "
-                "at what it did with `godwit vm list` and `godwit migration list`, then ask again"
-            ) from error
-        if response.is_error:
-            raise _error(response)
-        return response
-
-    def _unreachable(self, error: Exception) -> Unreachable:
-        return unreachable(self._place, str(error))
-
-
-def _error(response: httpx.Response) -> GodwitError:
-    """The error that the manager raised."""
-    try:
-        problem = Problem.model_validate_json(response.content)
-    except ValidationError:
-        return Failed(f"the manager answered {response.status_code} with something that is no problem: is it godwit's?")
-    return from_kind(problem.kind, problem.detail, problem.code)

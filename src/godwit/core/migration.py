@@ -8,8 +8,8 @@ from typing import Any
 
 from pydantic import Field
 
-from godwit.core.model import DiskFormat, Fact, Name, Value
 from godwit.core.phase import ENDED, Phase
+from godwit.core.value import DiskFormat, Fact, Name, Value
 
 
 class Compress(StrEnum):

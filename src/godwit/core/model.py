@@ -7,26 +7,15 @@ from enum import StrEnum
 from ipaddress import IPv4Interface, IPv6Interface
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import Field, StringConstraints
 
-Name = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]([a-z0-9.-]{0,38}[a-z0-9])?$")]
-"""A name that is also a directory and a DNS label: 1 to 40 of a-z 0-9 . -, letter or digit at both ends."""
+from godwit.core.value import MIB as MIB  # again as themselves: others take them from here
+from godwit.core.value import DiskFormat as DiskFormat
+from godwit.core.value import Fact as Fact
+from godwit.core.value import Name as Name
+from godwit.core.value import Value as Value
 
 MacAddress = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{2}(:[0-9a-f]{2}){5}$")]
-
-MIB = 1024 * 1024
-
-
-class Value(BaseModel):
-    """A frozen value that refuses what it does not know."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class Fact(BaseModel):
-    """A frozen value told by a peer, who may be newer: unknown fields are ignored."""
-
-    model_config = ConfigDict(frozen=True, extra="ignore")
 
 
 class VmState(StrEnum):
@@ -45,13 +34,6 @@ class Accelerator(StrEnum):
 
     kvm = "kvm"
     tcg = "tcg"
-
-
-class DiskFormat(StrEnum):
-    """How a disk's file holds its bytes."""
-
-    raw = "raw"
-    qcow2 = "qcow2"
 
 
 class FirmwareKind(StrEnum):

@@ -245,6 +245,7 @@ def main(directory: Path, ready_fd: int | None) -> None:
         os.write(ready_fd, b"\n")
         os.close(ready_fd)
     keeper.serve()
+    os._exit(0)  # all is told and closed, and whoever retired us waits for our end
 
 
 if __name__ == "__main__":

@@ -1,0 +1,32 @@
+"""What every model is made of; apart from them, because whoever needs only one of them shall not build all."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, StringConstraints
+
+Name = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]([a-z0-9.-]{0,38}[a-z0-9])?$")]
+"""A name that is also a directory and a DNS label: 1 to 40 of a-z 0-9 . -, letter or digit at both ends."""
+
+MIB = 1024 * 1024
+
+
+class Value(BaseModel):
+    """A frozen value that refuses what it does not know."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Fact(BaseModel):
+    """A frozen value told by a peer, who may be newer: unknown fields are ignored."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+
+class DiskFormat(StrEnum):
+    """How a disk's file holds its bytes."""
+
+    raw = "raw"
+    qcow2 = "qcow2"
