@@ -1,7 +1,7 @@
 # Two at a time, each file in one piece: a lab is shared by the tests of its file, and most of them wait for guests.
 PARALLEL = -n 2 --dist loadfile
 
-.PHONY: help demo test acceptance bench bench-storage bench-network torture captures check lint format clean
+.PHONY: help demo test acceptance bench publish-bench bench-forecast bench-storage bench-network torture captures check lint format clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -33,6 +33,14 @@ bench-storage: ## Measure how fast disks go, beside qemu-img and virsh, and what
 bench: ## Measure against virsh and bare QEMU: QUICK=1 takes 8 minutes, all of it 90; goes on where it stopped
 	@tools/setup bench
 	@.venv/bin/python -m benchmarks.compare $(if $(QUICK),--quick) $(BENCH)
+
+publish-bench: ## Put the figures of the last bench, and of the last forecasts, into docs and README
+	@tools/setup check
+	@.venv/bin/python -m benchmarks.publish
+
+bench-forecast: ## Compare what is foretold of moves with what they take (20 minutes at most; goes on where it stopped)
+	@tools/setup test
+	@.venv/bin/python -m benchmarks.forecast
 
 bench-network: ## Compare what migrations cost clients in frames and silence with bare QEMU (long; QUICK=1: a few)
 	@tools/setup test

@@ -211,7 +211,8 @@ def _once(site: Site, case: Case, peer: Peer, round: int, facts: dict[str, Any])
         if load:
             load.tell("")
         begun_ms = time.time() * 1000
-        moved = peer.migrate(limit_s=LIMIT_S)
+        mover = peer.hurried(LIMIT_S) if case is HOPELESS and isinstance(peer, Godwit) else peer
+        moved = mover.migrate(limit_s=LIMIT_S)
         probe.tell(json.dumps(_window(begun_ms, moved)))
         seen = probe.json()
         if load:
@@ -247,6 +248,7 @@ def _run(case: Case, peer: str, round: int, *, moved: Moved, seen: dict[str, Any
         rto=seen["TCPTimeouts"] - before["TCPTimeouts"],
         retransmissions=seen["retransmissions"],
         resets=seen["EstabResets"] - before["EstabResets"],
+        migration_ms=moved.migration_ms,
         forecast_total_ms=moved.forecast_total_ms,
         forecast_blackout_ms=moved.forecast_blackout_ms,
         note=" ".join(filter(None, notes)),

@@ -1,23 +1,25 @@
 """How well godwit foretells a move: many varied ones, each forecast beside what happened.
 
-    python -m benchmarks.forecast [--runs 64] [--fresh]
+    python -m benchmarks.forecast [--runs 64] [--minutes 20] [--fresh]
 
 Guests stand still or write at several rates over several working sets, links are capped differently, memory is
-encrypted or not. The first move of each lab has no past to learn from and counts all the same.
+encrypted or not. The first move of each lab has no past to learn from and counts all the same. A run that was stopped
+goes on where it was.
 """
 
 from __future__ import annotations
 
 import argparse
 import contextlib
-import itertools
 import sys
 import tempfile
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from benchmarks.figures import Runs, machine, spread, table, write
+from godwit.core.phase import Phase
 from godwit.core.report import Report
 from godwit.lab.image import default_cache, ensure_image
 from godwit.lab.scenario import Running, Scenario
@@ -66,18 +68,22 @@ def writing(lab: Scenario, rate_mb: int, size_mb: int) -> Iterator[None]:
         Running([*enter, *words, "kill $(cat /run/writer); rm -f /run/to"]).end()
 
 
-def measure(runs: Runs, wanted: int) -> None:
-    """There are that many runs."""
+def measure(runs: Runs, wanted: int, *, until_s: float) -> None:
+    """There are that many runs, or the time (on the monotonic clock) is over."""
+
+    def is_left() -> bool:
+        return len(runs.all) < wanted and time.monotonic() < until_s
+
     with tempfile.TemporaryDirectory(prefix="gw") as name, Scenario(Path(name)) as lab:
         lab.create_vm("web", HOSTS[0])
         lab.wait_ready("web")
-        for how in itertools.cycle(WRITES):
+        while is_left():
+            how = list(WRITES)[len(runs.all) // len(FLAGS) % len(WRITES)]
             with writing(lab, *WRITES[how]):
-                for flags in FLAGS:
-                    if len(runs.all) >= wanted:
-                        return
-                    runs.add(_run(lab.migrate("web", _other(lab), *flags), how, flags))
-                    print(runs.all[-1], file=sys.stderr, flush=True)
+                for flags in FLAGS[len(runs.all) % len(FLAGS) :]:
+                    if is_left():
+                        runs.add(_run(lab.migrate("web", _other(lab), *flags), how, flags))
+                        print(runs.all[-1], file=sys.stderr, flush=True)
 
 
 def _other(lab: Scenario) -> str:
@@ -91,6 +97,7 @@ def _run(report: Report, how: str, flags: tuple[str, ...]) -> dict[str, Any]:
     assert told.blackout_ms is not None
     assert told.switch_blackout_ms is not None
     assert report.blackout_ms is not None
+    copying_ms = -next(each.at_ms for each in report.timeline if each.event == Phase.copying)
     return {
         "guest": how,
         "flags": " ".join(flags),
@@ -101,6 +108,9 @@ def _run(report: Report, how: str, flags: tuple[str, ...]) -> dict[str, Any]:
         "foretold_blackout_ms": told.blackout_ms,
         "blackout_error_ms": round(abs(told.blackout_ms - report.blackout_ms), 1),
         "switch_error_ms": round(abs(told.switch_blackout_ms - report.blackout_ms), 1),
+        "copying_ms": round(copying_ms),
+        "foretold_mb_per_s": round((told.link_bytes_per_s or 0) / 1e6, 1),
+        "foretold_dirty_mb_per_s": round((told.dirty_bytes_per_s or 0) / 1e6, 1),
         "passes": len(report.passes),
         "foretold_passes": told.passes,
         "transferred_mb": round(report.transferred_bytes / 1e6),
@@ -137,12 +147,13 @@ def main() -> None:
     """Measures, prints the table and leaves the figures in build/."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--runs", type=int, default=64)
+    parser.add_argument("--minutes", type=float, default=20.0, help="when to stop")
     parser.add_argument("--fresh", action="store_true", help="forget what was measured before")
     asked = parser.parse_args()
     if asked.fresh:
         RUNS.unlink(missing_ok=True)
     runs = Runs(RUNS)
-    measure(runs, asked.runs)
+    measure(runs, asked.runs, until_s=time.monotonic() + 60 * asked.minutes)
     result = summed(runs)
     write(RESULT, result)
     print(shown(result))

@@ -31,6 +31,10 @@ class Godwit:
         assert host is not None
         return host
 
+    def hurried(self, deadline_s: float) -> Godwit:
+        """The same, with a deadline."""
+        return Godwit(self._site, self.name, *self._flags, "--deadline", f"{deadline_s:.0f}s")
+
     def migrate(self, *, limit_s: float) -> Moved:
         """See `Peer`."""
         there = OTHER[self.host]
@@ -50,6 +54,7 @@ class Godwit:
             command_ms=command_ms,
             total_ms=_stream_ms(report),
             transferred_bytes=report.transferred_bytes,
+            migration_ms=report.total_ms,
             forecast_total_ms=report.forecast.total_ms,
             forecast_blackout_ms=report.forecast.blackout_ms,
         )

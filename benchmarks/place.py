@@ -38,6 +38,8 @@ class Moved:
     command_ms: float
     total_ms: float | None
     transferred_bytes: int | None
+    migration_ms: float | None = None
+    """From the request to the end, by whoever drove it: what a forecast of the time is about."""
     forecast_total_ms: float | None = None
     forecast_blackout_ms: float | None = None
 

@@ -42,7 +42,9 @@ def _errors(runs: Iterable[Run]) -> dict[str, dict[str, float]]:
     ours = [each for each in runs if each.peer.startswith("godwit") and each.outcome == "done"]
     found = {
         "total": [
-            abs(e.forecast_total_ms - e.total_ms) / e.total_ms for e in ours if e.forecast_total_ms and e.total_ms
+            abs(e.forecast_total_ms - e.migration_ms) / e.migration_ms
+            for e in ours
+            if e.forecast_total_ms and e.migration_ms
         ],
         "blackout_ms": [
             abs(e.forecast_blackout_ms - e.blackout_ms) for e in ours if e.forecast_blackout_ms and e.blackout_ms

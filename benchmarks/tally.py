@@ -37,6 +37,7 @@ class Run(BaseModel):
     """Retransmission timeouts in the client's kernel."""
     retransmissions: int | None = None
     resets: int | None = None
+    migration_ms: float | None = None
     forecast_total_ms: float | None = None
     forecast_blackout_ms: float | None = None
     note: str = ""

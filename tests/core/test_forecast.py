@@ -39,7 +39,9 @@ def wants(**goals_: object) -> MigrationRequest:
 
 def guest(rate_mb_s: float, working_set_mb: float, *, stream_mb_s: float = 100, first_mb: int = 100) -> Grounds:
     writes = Dirtying(rate_mb_s * MB, working_set_mb * MB)
-    return Grounds(first_mb * MB, writes, stream_mb_s * MB, fixed_ms=10, around_ms=1000, warm_up_ms=55)
+    return Grounds(
+        first_mb * MB, writes, stream_mb_s * MB, fixed_ms=10, around_ms=1000, warm_up_ms=55, least_fixed_ms=10
+    )
 
 
 @given(st.floats(1e3, 1e9), st.floats(1e5, 1e9), st.floats(0.05, 1.0), st.floats(2.0, 10.0))
@@ -167,6 +169,23 @@ def test_earlier_moves_correct_what_was_measured() -> None:
 def test_a_fixed_part_that_is_not_known_is_not_nothing() -> None:
     assert given_(NOTHING, past(fixed_ms=0.0)).fixed_ms == FIXED_MS
     assert given_(NOTHING, past(fixed_ms=0.5)).fixed_ms == LEAST_FIXED_MS
+
+
+def test_one_move_in_a_busy_moment_does_not_forbid_the_next() -> None:
+    here = given_(NOTHING, past(fixed_ms=438.0))
+    course = play(here, goals(wants(), here))
+
+    refuse(course, wants(), here)
+    assert course.forecast.blackout_ms == pytest.approx(12, abs=3)
+
+
+def test_blackouts_that_were_always_long_are_told_and_the_shortest_is_what_can_be_promised() -> None:
+    here = given_(NOTHING, *(past(fixed_ms=each) for each in (380.0, 400.0, 420.0)))
+
+    assert (here.fixed_ms, here.least_fixed_ms) == (400, 380)
+    assert goals(wants(max_blackout_ms=390), here).fixed_ms == 380
+    with pytest.raises(Refused, match="devices takes 380 ms"):
+        refuse(play(here, goals(wants(), here)), wants(), here)
 
 
 def test_moves_of_other_vms_tell_of_the_link_only() -> None:

@@ -8,6 +8,7 @@ of pre-copy are then played through with the very function that will steer them,
 from __future__ import annotations
 
 import math
+import statistics
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -31,6 +32,8 @@ WARM_UP_MS = {Accelerator.tcg: 55.0, Accelerator.kvm: 2.0}
 """From RESUME to the guest's first answer: TCG translates everything anew (measured: 45 to 65 ms)."""
 LINK_SHARE = 0.94
 """Of what a link carries, what arrives as memory: headers take the rest (1448 of 1538 bytes on the wire)."""
+FEW = 3
+"""Moves that tell too little alone: one that met a busy moment must not forbid the next."""
 WEIGHT = 0.4
 """Of the newer one, where figures of several moves are smoothed."""
 _STEPS = 60
@@ -101,6 +104,8 @@ class Grounds(NamedTuple):
     fixed_ms: float
     around_ms: float
     warm_up_ms: float
+    least_fixed_ms: float = 0.0
+    """The shortest that is known: whatever is below it cannot be promised."""
 
 
 def dirtying(samples: Sequence[Dirtied], *, memory_bytes: int) -> Dirtying:
@@ -139,6 +144,8 @@ def grounds(
 ) -> Grounds:
     """What was measured now, corrected by what earlier moves over this link (oldest first) really took."""
     around_ms = smoothed([each.around_ms for each in past], AROUND_MS)
+    fixed = [each.fixed_ms for each in past if each.fixed_ms]
+    fixed += [FIXED_MS] if len(fixed) < FEW else []
     mine = [each for each in past if each.same_vm]
     link = measured.link_bytes_per_s * LINK_SHARE or math.inf
     stream = smoothed([each.stream_bytes_per_s for each in past if each.stream_bytes_per_s], min(link, 1e9))
@@ -151,9 +158,10 @@ def grounds(
         first_bytes=first,
         dirtying=dirtying(samples, memory_bytes=memory_bytes),
         stream_bytes_per_s=known,
-        fixed_ms=max(LEAST_FIXED_MS, smoothed([each.fixed_ms for each in past if each.fixed_ms], FIXED_MS)),
+        fixed_ms=max(LEAST_FIXED_MS, statistics.median_low(fixed)),
         around_ms=around_ms + (THOROUGH_MS if request.deadline_s is not None else 0.0),
         warm_up_ms=WARM_UP_MS[accelerator],
+        least_fixed_ms=max(LEAST_FIXED_MS, min(fixed)),
     )
 
 
@@ -235,7 +243,8 @@ def time_left_s(now: Sample, goals: Goals, memory_bytes: int) -> float | None:
 def goals(request: MigrationRequest, grounds: Grounds) -> Goals:
     """What the person asks for, as far as is known before: half of what is done besides copying comes before it."""
     left_s = copying_s(request, elapsed_s=grounds.around_ms / 2000)
-    return Goals(request.max_blackout_ms, left_s, grounds.fixed_ms)
+    usual = grounds.fixed_ms < request.max_blackout_ms
+    return Goals(request.max_blackout_ms, left_s, grounds.fixed_ms if usual else grounds.least_fixed_ms)
 
 
 def copying_s(request: MigrationRequest, *, elapsed_s: float) -> float | None:
@@ -248,10 +257,10 @@ def copying_s(request: MigrationRequest, *, elapsed_s: float) -> float | None:
 def refuse(course: Course, request: MigrationRequest, grounds: Grounds) -> None:
     """Returns if the goals can be met; otherwise `Refused`, with numbers."""
     told, rate = course.forecast, grounds.stream_bytes_per_s / 1e6
-    if grounds.fixed_ms > request.max_blackout_ms:
+    if grounds.least_fixed_ms > request.max_blackout_ms:
         raise Refused(
             f"{request.vm} cannot be moved within --max-blackout {request.max_blackout_ms} ms: saving and loading its "
-            f"devices takes {grounds.fixed_ms:.0f} ms here whatever remains; allow that much",
+            f"devices takes {grounds.least_fixed_ms:.0f} ms here whatever remains; allow that much",
             "blackout-unreachable",
         )
     if request.deadline_s is not None and (told.total_ms or 0) > request.deadline_s * 1000:

@@ -120,9 +120,15 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def run() -> None:
-    """The program."""
+    """The program. What it said is out when it ends; taking Python apart would take a tenth of its time."""
     os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")  # there are none; looking for them takes time
-    sys.exit(main(sys.argv[1:]))
+    status = main(sys.argv[1:])
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except OSError:  # whoever read it is gone, or its disk is full
+            status = status or 1
+    os._exit(status)
 
 
 def _is_by_keyboard(error: BaseException | None) -> bool:

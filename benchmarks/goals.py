@@ -1,0 +1,115 @@
+"""What godwit wants to reach beside virsh, and whether it does: from the summaries of `make bench`, purely."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from statistics import geometric_mean
+from typing import Any, NamedTuple
+
+from benchmarks.figures import table
+
+Summary = dict[str, Any]
+
+STALL, STALL_MEAN, STALL_BULK = 0.45, 0.33, 0.6
+ABOVE_MS = 15.0
+BLACKOUT, BLACKOUT_10MS, SHORT_MS, BARE_MS = 0.2, 0.5, 12.0, 3.0
+COMMAND = 0.5
+TOTAL, TOTAL_P90, OFF_MS, OFF_P90_MS = 0.10, 0.20, 10.0, 20.0
+ANSWERED, BULK = ("idle", "dirty-"), ("download", "upload")
+
+
+class Goal(NamedTuple):
+    """One figure that was wanted."""
+
+    name: str
+    wanted: str
+    measured: str
+    is_met: bool
+
+
+def goals(found: dict[str, Any]) -> list[Goal]:
+    """All that can be judged by what was measured."""
+    by_case: dict[str, dict[str, Summary]] = {}
+    for each in found["cases"]:
+        if each["n"]:
+            by_case.setdefault(each["case"], {})[each["peer"]] = each
+    pairs = {case: peers for case, peers in by_case.items() if {"virsh", "godwit"} <= peers.keys()}
+    return [*_stalls(pairs), *(goal for case, peers in pairs.items() for goal in _of(case, peers)), *_errors(found)]
+
+
+def _stalls(pairs: dict[str, dict[str, Summary]]) -> Iterator[Goal]:
+    for kinds, most, what in ((ANSWERED, STALL_MEAN, "idle and dirty"), (BULK, STALL_BULK, "bulk")):
+        seen = [_ratio(peers, "stall_ms") for case, peers in pairs.items() if case.startswith(kinds)]
+        if known := [each for each in seen if each]:
+            mean = geometric_mean(known)
+            yield _at_most(f"client stall, geometric mean over {what}, of virsh's", mean, most)
+
+
+def _of(case: str, peers: dict[str, Summary]) -> Iterator[Goal]:
+    ours = peers["godwit"]
+    if case.startswith(ANSWERED) and (stall := _ratio(peers, "stall_ms")):
+        yield _at_most(f"{case}: client stall, of virsh's", stall, STALL)
+        if ours["above_floor_ms"]:
+            yield _at_most(f"{case}: stall above blackout and warm-up, ms", ours["above_floor_ms"]["median"], ABOVE_MS)
+    for peer, share in (("virsh", BLACKOUT), ("virsh-10ms", BLACKOUT_10MS)):
+        if peer in peers:
+            most = max(share * peers[peer]["blackout_ms"]["median"], SHORT_MS)
+            yield _at_most(f"{case}: blackout beside {peer}, ms", ours["blackout_ms"]["median"], most)
+    if "qemu-same" in peers:
+        most = peers["qemu-same"]["blackout_ms"]["median"] + BARE_MS
+        yield _at_most(f"{case}: blackout beside bare QEMU with the same settings, ms", _median(ours), most)
+    if command := _ratio(peers, "command_ms"):
+        yield _at_most(f"{case}: the whole command, of virsh's", command, COMMAND)
+
+
+def _errors(found: dict[str, Any]) -> Iterator[Goal]:
+    told = found["forecast"]
+    limits = (("total", "median", TOTAL), ("total", "p90", TOTAL_P90))
+    limits += (("blackout_ms", "median", OFF_MS), ("blackout_ms", "p90", OFF_P90_MS))
+    for key, word, most in limits:
+        if key in told:
+            what = (
+                "forecast of the blackout, off by ms" if key == "blackout_ms" else "forecast of the time, off by parts"
+            )
+            yield _at_most(f"{what}, {word} of {told[key]['n']}", told[key][word], most)
+
+
+def _median(summary: Summary) -> float:
+    return float(summary["blackout_ms"]["median"])
+
+
+def _ratio(peers: dict[str, Summary], name: str) -> float | None:
+    ours, theirs = peers["godwit"][name], peers["virsh"][name]
+    return ours["median"] / theirs["median"] if ours and theirs and theirs["median"] else None
+
+
+def _at_most(name: str, measured: float, most: float) -> Goal:
+    digits = 2 if most < 1 else 1
+    return Goal(name, f"at most {most:.{digits}f}", f"{measured:.{digits}f}", measured <= most)
+
+
+def judged(all_goals: Sequence[Goal]) -> str:
+    """A table, the misses first."""
+    rows = [(each.name, each.wanted, each.measured, "yes" if each.is_met else "**no**") for each in all_goals]
+    rows.sort(key=lambda row: row[3] == "yes")
+    return table(("what", "wanted", "measured", "met"), rows) + "\n"
+
+
+def brief(found: dict[str, Any]) -> str:
+    """For the README: each case in a line, medians of virsh and of godwit."""
+    rows = []
+    for case in dict.fromkeys(each["case"] for each in found["cases"]):
+        peers = {each["peer"]: each for each in found["cases"] if each["case"] == case}
+        if "virsh" in peers and "godwit" in peers:
+            pair = peers["virsh"], peers["godwit"]
+            words = [_beside(pair, name, digits) for name, digits in (("stall_ms", 0), ("blackout_ms", 0))]
+            rows.append((case, *words, _beside(pair, "command_ms", 0), f"{pair[0]['n']}, {pair[1]['n']}"))
+    heads = ("case", "the client's longest wait", "blackout", "the whole command", "moves")
+    return table(heads, rows) + "\n"
+
+
+def _beside(pair: Sequence[Summary], name: str, digits: int) -> str:
+    if not all(each[name] for each in pair):
+        return "-"
+    theirs, ours = (each[name]["median"] for each in pair)
+    return f"{theirs:.{digits}f} → {ours:.{digits}f} ms ({ours / theirs:.2f})"

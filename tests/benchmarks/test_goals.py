@@ -1,0 +1,71 @@
+"""What godwit wants to reach beside virsh, judged; and how figures get into the pages."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from benchmarks.goals import brief, goals, judged
+from benchmarks.publish import between
+from benchmarks.tables import document
+from benchmarks.tally import Run
+
+
+def run(peer: str, *, stall_ms: float, blackout_ms: float, command_ms: float, case: str = "idle-1gbit") -> Run:
+    return Run(
+        case=case,
+        peer=peer,
+        round=0,
+        stall_ms=stall_ms,
+        blackout_ms=blackout_ms,
+        warm_up_ms=40,
+        command_ms=command_ms,
+        migration_ms=command_ms - 100,
+        forecast_total_ms=command_ms,
+        forecast_blackout_ms=blackout_ms + 12,
+    )
+
+
+RUNS = [
+    run("virsh", stall_ms=200, blackout_ms=100, command_ms=1000),
+    run("virsh-10ms", stall_ms=90, blackout_ms=12, command_ms=700),
+    run("qemu-same", stall_ms=80, blackout_ms=6, command_ms=450),
+    run("godwit", stall_ms=60, blackout_ms=10, command_ms=1100),
+]
+
+
+def found(runs: list[Run] = RUNS) -> dict[str, Any]:
+    return document(runs, {"cpus": 2})
+
+
+def test_each_goal_is_met_or_not() -> None:
+    met = {each.name: (each.measured, each.is_met) for each in goals(found())}
+
+    assert met["client stall, geometric mean over idle and dirty, of virsh's"] == ("0.30", True)
+    assert met["idle-1gbit: client stall, of virsh's"] == ("0.30", True)
+    assert met["idle-1gbit: stall above blackout and warm-up, ms"] == ("10.0", True)
+    assert met["idle-1gbit: blackout beside virsh, ms"] == ("10.0", True)
+    assert met["idle-1gbit: blackout beside virsh-10ms, ms"] == ("10.0", True)
+    assert met["idle-1gbit: blackout beside bare QEMU with the same settings, ms"] == ("10.0", False)
+    assert met["idle-1gbit: the whole command, of virsh's"] == ("1.10", False)
+    assert met["forecast of the time, off by parts, median of 1"] == ("0.10", True)
+    assert met["forecast of the blackout, off by ms, median of 1"] == ("12.0", False)
+
+
+def test_a_case_that_one_of_the_two_did_not_do_is_not_judged() -> None:
+    assert [each.name for each in goals(found(RUNS[1:])) if "idle" in each.name] == []
+
+
+def test_misses_come_first_and_the_brief_table_has_both() -> None:
+    lines = judged(goals(found())).splitlines()[2:]
+
+    assert ["**no**" in line for line in lines] == sorted(("**no**" in line for line in lines), reverse=True)
+    assert "| idle-1gbit | 200 → 60 ms (0.30) | 100 → 10 ms (0.10) | 1000 → 1100 ms (1.10) | 1, 1 |" in brief(found())
+
+
+def test_only_what_lies_between_the_marks_is_replaced() -> None:
+    text = "before\n<!-- bench -->\nold\n<!-- /bench -->\nafter <!-- other -->\n"
+
+    assert between(text, "bench", "new\n") == "before\n<!-- bench -->\n\nnew\n\n<!-- /bench -->\nafter <!-- other -->\n"
+    with pytest.raises(ValueError, match="other"):
+        between(text, "other", "new")
