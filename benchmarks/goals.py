@@ -64,8 +64,10 @@ def _of(case: str, peers: dict[str, Summary]) -> Iterator[Goal]:
 
 def _errors(found: dict[str, Any]) -> Iterator[Goal]:
     told = found["forecast"]
-    limits = (("total", "median", TOTAL), ("total", "p90", TOTAL_P90))
-    limits += (("blackout_ms", "median", OFF_MS), ("blackout_ms", "p90", OFF_P90_MS))
+    limits = (
+        *(("total", "median", TOTAL), ("total", "p90", TOTAL_P90)),
+        *(("blackout_ms", "median", OFF_MS), ("blackout_ms", "p90", OFF_P90_MS)),
+    )
     for key, word, most in limits:
         if key in told:
             what = (

@@ -137,11 +137,12 @@ def test_a_blackout_below_the_fixed_part_is_refused_with_numbers() -> None:
 def past(**figures: object) -> Past:
     usual = {
         "same_vm": True,
+        "alike": True,
         "around_ms": 800.0,
         "fixed_ms": 8.0,
         "stream_bytes_per_s": 90.0 * MB,
         "sent_bytes": 117 * MB,
-        "dirty_bytes_per_s": 1.0 * MB,
+        "dirtied": (Dirtied(seconds=1.0, bytes=1 * MB),),
     }
     return Past(**{**usual, **figures})  # type: ignore[arg-type]
 
@@ -186,6 +187,35 @@ def test_blackouts_that_were_always_long_are_told_and_the_shortest_is_what_can_b
     assert goals(wants(max_blackout_ms=390), here).fixed_ms == 380
     with pytest.raises(Refused, match="devices takes 380 ms"):
         refuse(play(here, goals(wants(), here)), wants(), here)
+
+
+def test_the_fixed_part_is_told_by_moves_that_were_alike_encrypted_if_there_are_any() -> None:
+    slow, quick = past(fixed_ms=40.0, alike=False), past(fixed_ms=8.0)
+
+    assert given_(NOTHING, slow, quick, quick, quick).fixed_ms == 8
+    assert given_(NOTHING, slow, slow, slow).fixed_ms == 40
+
+
+WRITES = Dirtying(20.0 * MB, 64.0 * MB)
+
+
+def written(*seconds: float) -> tuple[Dirtied, ...]:
+    return tuple(Dirtied(seconds=each, bytes=round(WRITES.within(each))) for each in seconds)
+
+
+def test_the_passes_of_the_last_move_tell_how_the_guest_writes() -> None:
+    here = given_(NOTHING, past(dirtied=written(5.0, 1.2, 0.4, 0.01)))
+
+    assert here.dirtying.bytes_per_s == pytest.approx(WRITES.bytes_per_s, rel=0.05)
+    assert here.dirtying.working_set_bytes == pytest.approx(WRITES.working_set_bytes, rel=0.05)
+
+
+def test_a_sample_that_fits_the_last_move_needs_no_second_one() -> None:
+    earlier = past(dirtied=written(5.0, 1.2))
+    same, busier = (Measured(dirtied=(Dirtied(seconds=0.1, bytes=round(factor * 2 * MB)),)) for factor in (1.1, 4.0))
+
+    assert given_(same, earlier).dirtying.working_set_bytes == pytest.approx(64 * MB, rel=0.05)
+    assert given_(busier, earlier).dirtying == Dirtying(80.0 * MB, MEMORY)
 
 
 def test_moves_of_other_vms_tell_of_the_link_only() -> None:

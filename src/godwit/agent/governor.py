@@ -67,6 +67,7 @@ class Governor:
                 dirty_rate=each.dirty_bytes_per_s,
                 bandwidth=each.bandwidth_bytes_per_s,
                 throttle_percent=each.throttle_percent,
+                at_ms=round(1000 * each.elapsed_s, 1),
             )
             for each in self._samples
         )

@@ -34,6 +34,9 @@ LINK_SHARE = 0.94
 """Of what a link carries, what arrives as memory: headers take the rest (1448 of 1538 bytes on the wire)."""
 FEW = 3
 """Moves that tell too little alone: one that met a busy moment must not forbid the next."""
+PASS_S = 0.1
+"""A pass as long as this tells how the guest writes; shorter ones are looked at too late."""
+ALIKE = 0.5
 WEIGHT = 0.4
 """Of the newer one, where figures of several moves are smoothed."""
 _STEPS = 60
@@ -68,6 +71,8 @@ class Past(NamedTuple):
     """What an earlier move took."""
 
     same_vm: bool
+    alike: bool
+    """Encrypted, or not, as the one that is foretold."""
     around_ms: float
     """Besides copying and the blackout, and without THOROUGH_MS."""
     fixed_ms: float
@@ -75,9 +80,10 @@ class Past(NamedTuple):
     stream_bytes_per_s: float
     sent_bytes: int
     """By the end of the first pass."""
-    dirty_bytes_per_s: float
     disk_bytes_per_s: float = 0.0
     """0: no disks went, or not enough to tell."""
+    dirtied: tuple[Dirtied, ...] = ()
+    """In its passes."""
 
 
 class Dirtying(NamedTuple):
@@ -144,7 +150,8 @@ def grounds(
 ) -> Grounds:
     """What was measured now, corrected by what earlier moves over this link (oldest first) really took."""
     around_ms = smoothed([each.around_ms for each in past], AROUND_MS)
-    fixed = [each.fixed_ms for each in past if each.fixed_ms]
+    fixed = [each.fixed_ms for each in past if each.fixed_ms and each.alike]
+    fixed = fixed or [each.fixed_ms for each in past if each.fixed_ms]
     fixed += [FIXED_MS] if len(fixed) < FEW else []
     mine = [each for each in past if each.same_vm]
     link = measured.link_bytes_per_s * LINK_SHARE or math.inf
@@ -153,16 +160,25 @@ def grounds(
     first = measured.resident_bytes or memory_bytes
     if mine and mine[-1].sent_bytes:
         first = mine[-1].sent_bytes
-    samples = measured.dirtied or tuple(Dirtied(seconds=1, bytes=int(each.dirty_bytes_per_s)) for each in mine[-1:])
     return Grounds(
         first_bytes=first,
-        dirtying=dirtying(samples, memory_bytes=memory_bytes),
+        dirtying=_dirtying(measured.dirtied, mine[-1].dirtied if mine else (), memory_bytes),
         stream_bytes_per_s=known,
         fixed_ms=max(LEAST_FIXED_MS, statistics.median_low(fixed)),
         around_ms=around_ms + (THOROUGH_MS if request.deadline_s is not None else 0.0),
         warm_up_ms=WARM_UP_MS[accelerator],
         least_fixed_ms=max(LEAST_FIXED_MS, min(fixed)),
     )
+
+
+def _dirtying(now: Sequence[Dirtied], before: Sequence[Dirtied], memory_bytes: int) -> Dirtying:
+    """As it writes now; what one sample cannot tell is as before, if it writes about as fast as then."""
+    then = dirtying([each for each in before if each.seconds >= PASS_S] or before, memory_bytes=memory_bytes)
+    if not now:
+        return then
+    found = dirtying(now, memory_bytes=memory_bytes)
+    alike = ALIKE <= found.bytes_per_s / max(then.bytes_per_s, 1.0) <= 1 / ALIKE
+    return found._replace(working_set_bytes=then.working_set_bytes) if len(now) == 1 and alike else found
 
 
 def smoothed(figures: Sequence[float], otherwise: float) -> float:

@@ -78,6 +78,8 @@ class PassReport(Fact):
     """Bytes per second of the memory stream during the pass."""
     throttle_percent: int = 0
     """How much the guest was slowed down."""
+    at_ms: float = 0.0
+    """When it ended, since the copying began; 0: not known."""
 
 
 class Announcement(Fact):

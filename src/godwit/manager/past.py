@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 
 from godwit.contract.host import HandedOver
 from godwit.contract.store import MigrationRecord
 from godwit.core.convergence import SHORT_MS
-from godwit.core.forecast import THOROUGH_MS, Past
+from godwit.core.forecast import THOROUGH_MS, Dirtied, Past
 from godwit.core.forecast_disks import rate
 from godwit.core.migration import Migration
 from godwit.core.phase import Phase
+from godwit.core.report import PassReport
 
+FREE = 0.8
+"""Of a cap: a stream that was slower was not held back by it."""
+UNTHROTTLED = 1
+"""Percent; QEMU calls nothing less."""
 NEWEST = 8
 """Older ones tell little of the link and of the VM as they are now."""
 
@@ -38,11 +43,11 @@ def _past_of_disks(record: MigrationRecord, *, same_vm: bool) -> Past:
     """Its memory stayed, or there was none."""
     return Past(
         same_vm=same_vm,
+        alike=True,
         around_ms=max(0.0, _total_ms(record.migration) - _disks_ms(record)),
         fixed_ms=0.0,
         stream_bytes_per_s=0.0,
         sent_bytes=0,
-        dirty_bytes_per_s=0.0,
         disk_bytes_per_s=_disk_rate(record),
     )
 
@@ -62,17 +67,29 @@ def _disk_rate(record: MigrationRecord) -> float:
 def _past(record: MigrationRecord, handed: HandedOver, *, same_vm: bool, alike: bool) -> Past:
     """A long rest, which was only estimated, hides the fixed part.
 
-    The stream's rate is told by moves that nothing capped or compressed, encrypted or not as this one.
+    The stream's rate is told by moves that no cap held back and nothing compressed, encrypted or not as this one.
     """
     told = record.migration
     total_ms = _total_ms(told) - (THOROUGH_MS if told.request.deadline_s is not None else 0.0)
-    is_plain = not told.request.bandwidth_bytes_per_s and handed.compression == "none"
+    went, cap = 1000 * handed.transferred_bytes / handed.copying_ms, told.request.bandwidth_bytes_per_s
+    is_plain = handed.compression == "none"
+    is_free = is_plain and (cap is None or went < FREE * cap)
     return Past(
         same_vm=same_vm,
+        alike=alike,
         around_ms=max(0.0, total_ms - _disks_ms(record) - handed.copying_ms - handed.blackout_ms),
         fixed_ms=max(0.0, handed.blackout_ms - handed.rest_ms) if handed.rest_ms <= SHORT_MS else 0.0,
-        stream_bytes_per_s=1000 * handed.transferred_bytes / handed.copying_ms if is_plain and alike else 0.0,
+        stream_bytes_per_s=went if is_free and alike else 0.0,
         sent_bytes=handed.transferred_bytes - sum(each.remaining_bytes for each in handed.passes) if is_plain else 0,
-        dirty_bytes_per_s=float(handed.passes[-1].dirty_rate) if handed.passes else 0.0,
         disk_bytes_per_s=_disk_rate(record),
+        dirtied=tuple(_dirtied(handed.passes)),
     )
+
+
+def _dirtied(passes: Sequence[PassReport]) -> Iterator[Dirtied]:
+    """What the guest dirtied in each pass that was seen from beginning to end, and did not slow it down."""
+    number, ended_ms = 0, 0.0
+    for each in passes:
+        if each.number == number + 1 and each.at_ms > ended_ms and each.throttle_percent <= UNTHROTTLED:
+            yield Dirtied(seconds=(each.at_ms - ended_ms) / 1000, bytes=each.remaining_bytes)
+        number, ended_ms = each.number, each.at_ms
