@@ -18,7 +18,7 @@ REQUEST = MigrationRequest(vm="web-1", datastore="b")
 
 
 def a_past(bytes_per_s: float, around_ms: float = 300.0) -> Past:
-    return Past(True, around_ms, 0.0, 0.0, 0, 0.0, disk_bytes_per_s=bytes_per_s)
+    return Past(True, True, around_ms, 0.0, 0.0, 0, disk_bytes_per_s=bytes_per_s)
 
 
 def test_what_a_disk_holds_is_copied_as_fast_as_the_link_carries() -> None:

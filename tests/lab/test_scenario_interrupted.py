@@ -143,7 +143,7 @@ def test_it_is_interrupted(attempt: Attempt) -> None:
 
 def test_it_does_not_end_in_time(attempt: Attempt) -> None:
     """It could have, when it was foretold; then the link is cut, and its time is over before the silence is noticed."""
-    moving = attempt.begin("--deadline", "9s", "--bandwidth", "400mbit")
+    moving = attempt.begin("--deadline", "12s", "--bandwidth", "400mbit")
     attempt.lab.fault("migration-link-down:host-b", on=True)
     done, migration = moving.end()
     attempt.lab.mend()
