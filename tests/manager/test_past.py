@@ -40,11 +40,11 @@ def ended(number: int, at_ms: float, remaining_mb: int, *, throttle_percent: int
     )
 
 
-def told(*passes: PassReport, **request: object) -> Past:
+def told(*passes: PassReport, blackout_ms: float = 10.0, **request: object) -> Past:
     handed = HandedOver(
         stopped_at_ms=0.0,
-        resumed_at_ms=10.0,
-        blackout_ms=10.0,
+        resumed_at_ms=blackout_ms,
+        blackout_ms=blackout_ms,
         clock_error_ms=0.1,
         rest_ms=2.0,
         copying_ms=4000.0,
@@ -61,6 +61,10 @@ def test_its_fixed_part_and_what_was_done_besides_copying() -> None:
 
     assert (past.fixed_ms, past.around_ms) == (8.0, 9000 - 4000 - 10)
     assert (past.same_vm, past.alike) == (True, True)
+
+
+def test_a_hand_over_that_waited_for_a_dead_agent_tells_nothing_of_devices() -> None:
+    assert told(blackout_ms=600_000.0).fixed_ms == 0.0
 
 
 def test_a_close_look_for_a_deadline_is_not_what_every_move_takes() -> None:

@@ -19,6 +19,8 @@ UNTHROTTLED = 1
 """Percent; QEMU calls nothing less."""
 NEWEST = 8
 """Older ones tell little of the link and of the VM as they are now."""
+DISTURBED_MS = 10_000
+"""A blackout beyond that was made by something that died meanwhile, and tells nothing of the next one."""
 
 
 def past_of(migration: Migration, records: Iterable[MigrationRecord]) -> tuple[Past, ...]:
@@ -73,12 +75,13 @@ def _past(record: MigrationRecord, handed: HandedOver, *, same_vm: bool, alike: 
     total_ms = _total_ms(told) - (THOROUGH_MS if told.request.deadline_s is not None else 0.0)
     went, cap = 1000 * handed.transferred_bytes / handed.copying_ms, told.request.bandwidth_bytes_per_s
     is_plain = handed.compression == "none"
+    tells_fixed = handed.rest_ms <= SHORT_MS and handed.blackout_ms <= DISTURBED_MS
     is_free = is_plain and (cap is None or went < FREE * cap)
     return Past(
         same_vm=same_vm,
         alike=alike,
         around_ms=max(0.0, total_ms - _disks_ms(record) - handed.copying_ms - handed.blackout_ms),
-        fixed_ms=max(0.0, handed.blackout_ms - handed.rest_ms) if handed.rest_ms <= SHORT_MS else 0.0,
+        fixed_ms=max(0.0, handed.blackout_ms - handed.rest_ms) if tells_fixed else 0.0,
         stream_bytes_per_s=went if is_free and alike else 0.0,
         sent_bytes=handed.transferred_bytes - sum(each.remaining_bytes for each in handed.passes) if is_plain else 0,
         disk_bytes_per_s=_disk_rate(record),
