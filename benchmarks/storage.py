@@ -1,10 +1,10 @@
 """`make bench-storage`: how fast disks go beside `qemu-img convert` and `virsh migrate --copy-storage-all`, and what
 they add to the blackout.
 
-Each run moves one VM three times: to the other host, its disk in a datastore that both see; back, with its disk, over
-the lab's link of 1 Gbit/s; and its disk alone to another datastore, after which `qemu-img convert` copies the same file
-on the same storage. Then libvirt moves a VM with such a disk as often. Half of the disk holds data that cannot be
-compressed, half is zeros. The first round of each is not counted.
+Each run moves one VM four times: to the other host, its disk in a datastore that both see; back, with its disk, over
+the lab's link of 1 Gbit/s; there again, unencrypted as libvirt does it; and its disk alone to another datastore,
+after which `qemu-img convert` copies the same file on the same storage. Then libvirt moves a VM with such a disk as
+often. Half of the disk holds data that cannot be compressed, half is zeros. The first round of each is not counted.
 """
 
 from __future__ import annotations
@@ -63,6 +63,7 @@ def _of_godwit(lab: Scenario, runs: int, found: Measured) -> None:
     for run in range(runs + 1):
         memory = _go(lab, _elsewhere(lab))
         both = _go(lab, _elsewhere(lab), "--datastore", "local")
+        plain = _go(lab, _elsewhere(lab), "--datastore", "local", "--plaintext")
         disk = _go(lab, "--datastore", "default")
         converted_ms = _timed(lambda: _convert(lab))
         if run == 0:
@@ -70,6 +71,7 @@ def _of_godwit(lab: Scenario, runs: int, found: Measured) -> None:
         found.setdefault(("memory", "godwit", "blackout"), []).append(memory.blackout_ms or 0.0)
         found.setdefault(("shared-nothing", "godwit", "blackout"), []).append(both.blackout_ms or 0.0)
         found.setdefault(("shared-nothing", "godwit", "copy"), []).append(both.disks[0].ms)
+        found.setdefault(("plaintext", "godwit", "copy"), []).append(plain.disks[0].ms)
         found.setdefault(("storage", "godwit", "copy"), []).append(disk.disks[0].ms)
         found.setdefault(("storage", "qemu-img convert", "copy"), []).append(converted_ms)
 
@@ -156,15 +158,18 @@ def _of_libvirt(site: Site, runs: int, found: Measured) -> None:
     for run in range(runs + 1):
         copied_ms, blackout_ms = vm.copy()
         if run:
-            found.setdefault(("shared-nothing", "virsh", "copy"), []).append(copied_ms)
-            found.setdefault(("shared-nothing", "virsh", "blackout"), []).append(blackout_ms)
+            found.setdefault(("plaintext", "virsh", "copy"), []).append(copied_ms)
+            found.setdefault(("plaintext", "virsh", "blackout"), []).append(blackout_ms)
 
 
 def _tell(found: Measured, peer: str) -> None:
     cases = [_case(key, took_ms) for key, took_ms in found.items()]
     ratios = {
         "storage_vs_qemu_img": _ratio(found, "storage", "qemu-img convert"),
-        "shared_nothing_vs_virsh": _ratio(found, "shared-nothing", "virsh"),
+        "plaintext_vs_virsh": _ratio(found, "plaintext", "virsh"),
+        "encrypted_vs_virsh": round(
+            _median(found, "plaintext", "copy", "virsh") / _median(found, "shared-nothing", "copy"), 3
+        ),
     }
     added_ms = round(_median(found, "shared-nothing", "blackout") - _median(found, "memory", "blackout"), 2)
     result = {"machine": figures.machine(), "libvirt": peer, "cases": cases, "speed": ratios}

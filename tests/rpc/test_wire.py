@@ -25,7 +25,7 @@ from godwit.rpc.wire import (
 
 PINNED = {
     "version": 1,
-    "Host": "f69bd5ffec4f89fb",
+    "Host": "b08ac28f72b5b4a0",
     "Peer": "68673a2854b1dce8",
 }
 

@@ -51,16 +51,18 @@ class Mirroring:
         self._daemons = daemons
 
     async def serve(self, request: ServeDisks) -> Served:
-        """Disks that were placed here can be written over the migration network, by whoever has the key."""
+        """Disks that were placed here can be written over the migration network, by whoever has the key, if any."""
         note = Note(self._place(request.vm).state_dir / SERVED, Served)
         machine = await self._machine(request.vm, tuple(map(mirror.writable, request.disks)))
         if (known := note.read()) and await machine.monitor.execute("query-block-exports"):
             return known
-        key = disk_key.make_key()
-        await disk_key.use_key(machine.monitor, machine.run_dir, key, "server")
+        key = disk_key.make_key() if request.tls else ""
+        if key:
+            await disk_key.use_key(machine.monitor, machine.run_dir, key, "server")
         address = self._vms.config.migration_address
         filled = request.disks if self._running(request.vm) else tuple(map(mirror.writable, request.disks))
-        served = Served(address=await mirror.serve(machine.monitor, filled, address=address, encrypted=True), key=key)
+        at = await mirror.serve(machine.monitor, filled, address=address, encrypted=bool(key))
+        served = Served(address=at, key=key)
         note.write(served)
         return served
 
@@ -74,7 +76,9 @@ class Mirroring:
         if known.finished:
             return
         machine = await self._machine(request.vm, tuple(move.disk for move in request.moves))
-        await self._start_missing(machine, request)
+        if began_ms := await self._start_missing(machine, request):
+            known = known.model_copy(update={"started_at_ms": began_ms})
+            note.write(known)
         watch = _Watch(request.moves, known.started_at_ms, patience_s=await self._patience_s(machine, request.vm))
         with machine.monitor.listening() as events:
             while True:
@@ -152,12 +156,14 @@ class Mirroring:
     async def _patience_s(self, machine: Machine, vm: str) -> float:
         return WAITING_S if self._running(vm) and await mirror.writes_wait(machine.monitor) else PATIENCE_S
 
-    async def _start_missing(self, machine: Machine, request: MirrorDisks) -> None:
+    async def _start_missing(self, machine: Machine, request: MirrorDisks) -> float | None:
+        """When the first of all was begun; none: some were before."""
         served = request.served
         begun = {each.disk for each in await mirror.look(machine.monitor)}
         missing = [move for move in request.moves if move.disk.name not in begun]
         if served and served.key and not begun:
             await disk_key.use_key(machine.monitor, machine.run_dir, served.key, "client")
+        began_ms = time.time() * 1000
         for move in missing:
             await mirror.start(
                 machine.monitor,
@@ -166,6 +172,7 @@ class Mirroring:
                 encrypted=bool(served and served.key),
                 bytes_per_s=(request.bandwidth_bytes_per_s or 0) // len(request.moves),
             )
+        return None if begun else began_ms
 
     async def _pivot(self, vm: LocalVm, request: MirrorDisks) -> Finished:
         """What QEMU uses afterwards is what counts, and what the passport says."""

@@ -62,7 +62,7 @@ def migrate(
         str, typer.Option(metavar="auto|N", help="How many move at once; auto: as many as still converge.")
     ] = "auto",
     compress: Annotated[Compress, typer.Option(help="Memory on its way.")] = Compress.auto,
-    plaintext: Annotated[bool, typer.Option("--plaintext", help="Send memory unencrypted.")] = False,
+    plaintext: Annotated[bool, typer.Option("--plaintext", help="Send memory and disks unencrypted.")] = False,
     post_copy: Annotated[bool, typer.Option("--post-copy", help="May run there before all memory is.")] = False,
     notify: Annotated[
         str | None, typer.Option(metavar="TIME", help="Tell the guest before and after; wait so long for it.")

@@ -79,6 +79,7 @@ class ServeDisks(Order):
     """Let the source write these disks over the network."""
 
     disks: tuple[Disk, ...]
+    tls: bool = True
 
 
 class Served(Fact):

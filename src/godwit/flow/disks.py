@@ -55,7 +55,7 @@ async def _mirror(plan: Plan, sides: Sides) -> None:
     words = order(plan.move).model_dump()
     served: Served | None = None
     if not plan.stays:
-        there = ServeDisks(**words, disks=tuple(move.to for move in plan.disks))
+        there = ServeDisks(**words, disks=tuple(move.to for move in plan.disks), tls=plan.tls)
         served = await asked(lambda: sides.destination.serve_disks(there), sides.diary)
     wanted = MirrorDisks(
         **words, moves=plan.disks, served=served, bandwidth_bytes_per_s=plan.move.request.bandwidth_bytes_per_s

@@ -145,7 +145,7 @@ def _remote(name: str, export: str, server: str, encrypted: bool) -> dict[str, o
 
 async def go_on(monitor: Monitor, copies: tuple[Copy, ...]) -> None:
     """Copies that wait because they could not be written try again from there; `Failed` names one that has no room."""
-    if not any(each.status == "paused" for each in copies):
+    if not any(each.status in {"paused", "standby"} for each in copies):
         return
     for each in await monitor.execute("query-block-jobs"):
         if each["device"].startswith(_JOB) and each["io-status"] == "nospace":
