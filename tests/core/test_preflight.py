@@ -60,6 +60,14 @@ def test_nothing_stands_in_the_way_of_an_ordinary_move() -> None:
     assert codes(Case(a_move(disks=(DISK,), firmware=UEFI), source(**both), destination(**both))) == []
 
 
+def test_buffers_grow_with_the_link_within_bounds() -> None:
+    def of(link_bytes_per_s: int) -> int:
+        measured = Measured(link_bytes_per_s=link_bytes_per_s)
+        return make(a_move(), source(), destination(), measured=measured).buffer_bytes // 1024
+
+    assert [of(rate) for rate in (0, 117_000_000, 400_000_000, 3_000_000_000)] == [256, 256, 781, 1024]
+
+
 def test_multifd_needs_both() -> None:
     old = destination(qemu=QEMU.model_copy(update={"multifd": False}))
 

@@ -13,6 +13,8 @@ from godwit.host.process import fetch_fd
 from godwit.qemu.sockets import UNSENT_BYTES, keep_short
 
 TCP_NOTSENT_LOWAT = 25
+SIZE = 128 * 1024
+"""Within what every user may have."""
 
 
 def test_only_the_streams_to_that_port_are_kept_short() -> None:
@@ -20,12 +22,13 @@ def test_only_the_streams_to_that_port_are_kept_short() -> None:
         streams = [socket.create_connection(server.getsockname()) for server in (wanted, wanted, other)]
         uri = f"tcp:127.0.0.1:{wanted.getsockname()[1]}"
 
-        count = asyncio.run(keep_short(os.getpid(), uri, near=True))
+        count = asyncio.run(keep_short(os.getpid(), uri, buffer_bytes=SIZE))
 
         limits = [stream.getsockopt(socket.IPPROTO_TCP, TCP_NOTSENT_LOWAT) for stream in streams]
         assert count == 2
         assert limits[:2] == [UNSENT_BYTES, UNSENT_BYTES]
         assert limits[2] != UNSENT_BYTES
+        assert [stream.getsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF) == 2 * SIZE for stream in streams] == [1, 1, 0]
         for stream in streams:
             stream.close()
 

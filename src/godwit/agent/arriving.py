@@ -36,7 +36,7 @@ async def arrive(vms: Vms, request: PrepareIncoming) -> Incoming:
                 machine.monitor, address=address, multifd=request.multifd, compression=request.compression
             )
             if request.near:
-                await sockets.keep_listener_short(machine.qemu_pid, uri)
+                await sockets.keep_listener_short(machine.qemu_pid, uri, buffer_bytes=request.buffer_bytes)
             passport = Passport(spec=request.spec, pinned=request.pinned, plugs=plugs, incoming=request, uri=uri)
             place.write_passport(passport)
             vm = LocalVm(passport, vms.owner(name), machine, VmState.migrating, waits=vms.config.waits)

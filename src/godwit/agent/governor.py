@@ -102,7 +102,8 @@ class Governor:
             await self._widen()
 
     async def _keep_short(self) -> int:
-        return await sockets.keep_short(self._vm.machine.qemu_pid, self._request.uri, near=self._request.near)
+        size = self._request.buffer_bytes if self._request.near else None
+        return await sockets.keep_short(self._vm.machine.qemu_pid, self._request.uri, buffer_bytes=size)
 
     async def _next_pass(self) -> int | None:
         """The pass that ended last, or None when only time went by."""

@@ -36,7 +36,7 @@ from godwit.contract.order import Order as Order
 from godwit.contract.relayed import Relayed as Relayed
 from godwit.contract.relayed import Settled as Settled
 from godwit.contract.relayed import Sighted as Sighted
-from godwit.core.convergence import FIXED_MS
+from godwit.core.convergence import BUFFER_BYTES, FIXED_MS
 from godwit.core.forecast import Measured
 from godwit.core.leftover import Leftovers
 from godwit.core.looked import Pulse, VmLook
@@ -101,7 +101,8 @@ class PrepareIncoming(Order):
     """Memory comes encrypted, with a key that the source asks for when it meets this host."""
     compression: str = "none"
     near: bool = True
-    """The source is so near that small socket buffers keep the link busy."""
+    """The source is so near that sockets with buffers of that size keep the link busy."""
+    buffer_bytes: int = BUFFER_BYTES
 
 
 class IncomingReady(Fact):
@@ -124,6 +125,7 @@ class PrepareOutgoing(Order):
     tls: bool = False
     compression: str = "none"
     near: bool = True
+    buffer_bytes: int = BUFFER_BYTES
     max_blackout_ms: int
     deadline_s: float | None = None
     """For the copying."""

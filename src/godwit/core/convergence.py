@@ -13,6 +13,8 @@ from typing import NamedTuple
 
 FIXED_MS = 12.0
 """Blackout that does not depend on what remains, unless earlier moves told: devices saved and loaded, the token."""
+BUFFER_BYTES = 256 * 1024
+"""Of each connection, at either end (the kernel doubles it): enough for 1 Gbit/s, of which it is two milliseconds."""
 SHORT_MS = 25.0
 """With so little left to send the next passes are short too: QEMU may choose among them."""
 FIRST_MS = 2

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from godwit.core.compression import choose
-from godwit.core.convergence import FIXED_MS, Goals
+from godwit.core.convergence import BUFFER_BYTES, FIXED_MS, Goals
 from godwit.core.forecast import NOTHING, Measured
 from godwit.core.migration import Kind, MigrationRequest
 from godwit.core.model import DatastoreFacts, Disk, DiskFormat, DiskMove, HostFacts, Name, Pinned, Value, VmSpec
@@ -58,6 +58,8 @@ class Plan(Value):
     """Of the memory stream: `none` or what both QEMUs know."""
     near: bool = True
     """The hosts are so near each other that small socket buffers keep the link busy."""
+    buffer_bytes: int = BUFFER_BYTES
+    """Of each connection of the memory stream, at either end."""
     deadline_s: float | None = None
     """For the copying."""
     fixed_ms: float = FIXED_MS
@@ -90,6 +92,10 @@ class Plan(Value):
 
 NEAR_MS = 1.0
 """The round trip up to which hosts are near."""
+BUFFER_S = 0.002
+"""So much of what the link carries is enough to keep it busy, and little to wait behind."""
+BUFFER_MOST_BYTES = 4 * BUFFER_BYTES
+"""More lies long unread where a busy destination cannot keep up with a fast link."""
 
 
 def make(
@@ -108,6 +114,7 @@ def make(
         tls=not move.request.plaintext,
         compression=choose(move.request.compress, source, destination, measured),
         near=measured.rtt_ms < NEAR_MS,
+        buffer_bytes=min(max(BUFFER_BYTES, int(measured.link_bytes_per_s * BUFFER_S)), BUFFER_MOST_BYTES),
         deadline_s=goals.deadline_s if goals else None,
         fixed_ms=goals.fixed_ms if goals else FIXED_MS,
     )

@@ -82,6 +82,7 @@ def _incoming(plan: Plan) -> PrepareIncoming:
         tls=plan.tls,
         compression=plan.compression,
         near=plan.near,
+        buffer_bytes=plan.buffer_bytes,
     )
 
 
@@ -98,6 +99,7 @@ def _outgoing(plan: Plan, ready: IncomingReady, *, elapsed_s: float) -> PrepareO
         tls=plan.tls,
         compression=plan.compression,
         near=plan.near,
+        buffer_bytes=plan.buffer_bytes,
         deadline_s=None if plan.disks else copying_s(move.request, elapsed_s=elapsed_s),
         fixed_ms=plan.fixed_ms,
         max_blackout_ms=move.request.max_blackout_ms,

@@ -22,10 +22,9 @@ from godwit.core.errors import Failed
 from godwit.host.process import fetch_fd
 
 UNSENT_BYTES = 128 * 1024
-"""About a millisecond at 1 Gbit/s."""
-BUFFER_BYTES = 256 * 1024
-"""Of each connection, at either end (the kernel doubles it): enough for 10 Gbit/s within a data centre. Peers that are
-not near need more under way: their buffers are left to the kernel."""
+"""About a millisecond at 1 Gbit/s; of larger buffers half, so that a fast link is kept busy."""
+_SO_SNDBUFFORCE, _SO_RCVBUFFORCE = 32, 33
+"""As SO_SNDBUF and SO_RCVBUF, beyond the usual limit of the system (net.core.rmem_max); only for root."""
 _TCP_NOTSENT_LOWAT = 25
 _TCP_INFO_BYTES = 192
 _BYTES_RECEIVED = 128
@@ -33,9 +32,12 @@ _BYTES_RECEIVED = 128
 _INTERNET = {socket.AF_INET, socket.AF_INET6}
 
 
-async def keep_short(pid: int, uri: str, *, near: bool) -> int:
-    """Every connection of that QEMU to the uri's port has a short queue; returns how many there were."""
-    return await asyncio.to_thread(_keep_short, pid, int(uri.rpartition(":")[2]), near)
+async def keep_short(pid: int, uri: str, *, buffer_bytes: int | None) -> int:
+    """Every connection of that QEMU to the uri's port has a short queue; returns how many there were.
+
+    None: the buffers are left to the kernel, for a peer that is far and needs more under way.
+    """
+    return await asyncio.to_thread(_keep_short, pid, int(uri.rpartition(":")[2]), buffer_bytes)
 
 
 async def received_bytes(pid: int, uri: str) -> int:
@@ -53,29 +55,36 @@ def _received_bytes(pid: int, port: int) -> int:
     return count
 
 
-def _keep_short(pid: int, port: int, near: bool) -> int:
-    count = 0
+def _keep_short(pid: int, port: int, buffer_bytes: int | None) -> int:
+    count, unsent_bytes = 0, max(UNSENT_BYTES, (buffer_bytes or 0) // 2)
     for stream in _streams(pid):
         with stream:
             if _peer_port(stream) == port:
-                stream.setsockopt(socket.IPPROTO_TCP, _TCP_NOTSENT_LOWAT, UNSENT_BYTES)
+                stream.setsockopt(socket.IPPROTO_TCP, _TCP_NOTSENT_LOWAT, unsent_bytes)
                 stream.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-                if near:
-                    stream.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, BUFFER_BYTES)
+                if buffer_bytes:
+                    _set_buffer(stream, _SO_SNDBUFFORCE, socket.SO_SNDBUF, buffer_bytes)
                 count += 1
     return count
 
 
-async def keep_listener_short(pid: int, uri: str) -> None:
+async def keep_listener_short(pid: int, uri: str, *, buffer_bytes: int) -> None:
     """Every connection that will be made to that QEMU's port takes in little that QEMU has not read."""
-    await asyncio.to_thread(_keep_listener_short, pid, int(uri.rpartition(":")[2]))
+    await asyncio.to_thread(_keep_listener_short, pid, int(uri.rpartition(":")[2]), buffer_bytes)
 
 
-def _keep_listener_short(pid: int, port: int) -> None:
+def _keep_listener_short(pid: int, port: int, buffer_bytes: int) -> None:
     for stream in _streams(pid):
         with stream:
             if stream.family in _INTERNET and stream.getsockname()[1] == port:
-                stream.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, BUFFER_BYTES)
+                _set_buffer(stream, _SO_RCVBUFFORCE, socket.SO_RCVBUF, buffer_bytes)
+
+
+def _set_buffer(stream: socket.socket, by_force: int, usual: int, size: int) -> None:
+    try:
+        stream.setsockopt(socket.SOL_SOCKET, by_force, size)
+    except PermissionError:
+        stream.setsockopt(socket.SOL_SOCKET, usual, size)
 
 
 def unread_bytes(pid: int, uri: str) -> list[int]:
