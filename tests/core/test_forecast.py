@@ -93,6 +93,15 @@ def test_a_rest_that_shrinks_is_waited_for() -> None:
     assert told.blackout_ms == pytest.approx(10 + 1, abs=1)
 
 
+def test_waiting_for_a_shorter_pass_takes_time_too() -> None:
+    patient, plain = guest(20, 64, first_mb=10), guest(20, 0, first_mb=10)
+
+    waited_ms = (play(patient, goals(wants(), patient)).forecast.total_ms or 0) - (
+        play(plain, goals(wants(), plain)).forecast.total_ms or 0
+    )
+    assert waited_ms == pytest.approx(20 + 4, abs=2)  # the passes of 2 MB and of 0.4 MB; the next is short enough
+
+
 def test_a_guest_that_dirties_faster_than_the_link_is_slowed_down() -> None:
     here = guest(300, 200)
 
@@ -190,10 +199,11 @@ def test_blackouts_that_were_always_long_are_told_and_the_shortest_is_what_can_b
 
 
 def test_the_fixed_part_is_told_by_moves_that_were_alike_encrypted_if_there_are_any() -> None:
-    slow, quick = past(fixed_ms=40.0, alike=False), past(fixed_ms=8.0)
+    slow, quick = past(fixed_ms=40.0, around_ms=1500.0, alike=False), past(fixed_ms=8.0)
 
     assert given_(NOTHING, slow, quick, quick, quick).fixed_ms == 8
     assert given_(NOTHING, slow, slow, slow).fixed_ms == 40
+    assert given_(NOTHING, quick, slow).around_ms == quick.around_ms
 
 
 WRITES = Dirtying(20.0 * MB, 64.0 * MB)

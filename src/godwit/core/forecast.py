@@ -149,7 +149,7 @@ def grounds(
     request: MigrationRequest,
 ) -> Grounds:
     """What was measured now, corrected by what earlier moves over this link (oldest first) really took."""
-    around_ms = smoothed([each.around_ms for each in past], AROUND_MS)
+    around_ms = smoothed([each.around_ms for each in past if each.alike] or [e.around_ms for e in past], AROUND_MS)
     fixed = [each.fixed_ms for each in past if each.fixed_ms and each.alike]
     fixed = fixed or [each.fixed_ms for each in past if each.fixed_ms]
     fixed += [FIXED_MS] if len(fixed) < FEW else []
@@ -212,30 +212,36 @@ def play(grounds: Grounds, goals: Goals) -> Course:
         decision = decide(samples, goals)
         throttle = decision.throttle_percent
         if decision.action in {Action.switch, Action.give_up}:
-            decision = _taken(grounds, decision, goals, guest=slowed, left=left)
-            return Course(_forecast(grounds, samples, decision, sent + left), decision, tuple(samples))
+            decision, waited_s = _taken(grounds, decision, goals, guest=slowed, left=left)
+            told = _forecast(grounds, samples, decision, sent + left, waited_s=waited_s)
+            return Course(told, decision, tuple(samples))
 
 
-def _taken(grounds: Grounds, decision: Decision, goals: Goals, *, guest: Dirtying, left: float) -> Decision:
-    """The decision with the blackout that comes of it: QEMU takes the first pass that is within the limit."""
+def _taken(
+    grounds: Grounds, decision: Decision, goals: Goals, *, guest: Dirtying, left: float
+) -> tuple[Decision, float]:
+    """The decision with the blackout that comes of it, and the wait: QEMU takes the first pass within the limit."""
     if decision.action is not Action.switch:
-        return decision
-    limit, waited_s = decision.downtime_ms, 0.0
+        return decision, 0.0
+    limit, waited_s, in_all_s = decision.downtime_ms, 0.0, 0.0
     for _ in range(_STEPS):
         rest_s = left / grounds.stream_bytes_per_s
         if 1000 * rest_s <= limit:
             break
-        left, waited_s = guest.within(rest_s), waited_s + rest_s
+        left, waited_s, in_all_s = guest.within(rest_s), waited_s + rest_s, in_all_s + rest_s
         if waited_s >= WIDEN_S:
             limit, waited_s = limit_ms(2 * limit, goals), 0.0
     rest_ms = 1000 * left / grounds.stream_bytes_per_s
-    return decision._replace(predicted_ms=grounds.fixed_ms + min(rest_ms, decision.predicted_ms - grounds.fixed_ms))
+    blackout_ms = grounds.fixed_ms + min(rest_ms, decision.predicted_ms - grounds.fixed_ms)
+    return decision._replace(predicted_ms=blackout_ms), in_all_s
 
 
-def _forecast(grounds: Grounds, samples: Sequence[Sample], decision: Decision, sent: float) -> Forecast:
+def _forecast(
+    grounds: Grounds, samples: Sequence[Sample], decision: Decision, sent: float, *, waited_s: float
+) -> Forecast:
     blackout_ms = decision.predicted_ms
     return Forecast(
-        total_ms=round(grounds.around_ms + samples[-1].elapsed_s * 1000 + blackout_ms, 1),
+        total_ms=round(grounds.around_ms + (samples[-1].elapsed_s + waited_s) * 1000 + blackout_ms, 1),
         blackout_ms=round(blackout_ms, 1),
         stall_ms=round(blackout_ms + grounds.warm_up_ms, 1),
         transferred_bytes=int(sent),
