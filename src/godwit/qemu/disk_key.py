@@ -10,6 +10,7 @@ from typing import Literal
 
 from godwit.core.errors import Failed
 from godwit.qemu.monitor import Monitor
+from godwit.qemu.secrecy import GROUP, GROUP_FILE
 
 OBJECT = "disk-key"
 _USER = "godwit"
@@ -35,6 +36,7 @@ def _written(directory: Path, key: str) -> Path:
     directory.mkdir(mode=0o700, exist_ok=True)
     with open(directory / "keys.psk", "w", opener=_private) as file:
         file.write(f"{_USER}:{key}\n")
+    (directory / GROUP_FILE).write_text(GROUP)
     return directory
 
 
