@@ -1,10 +1,10 @@
 # Two at a time, each file in one piece: a lab is shared by the tests of its file, and most of them wait for guests.
 PARALLEL = -n 2 --dist loadfile
 
-.PHONY: help demo test acceptance bench publish-bench bench-forecast bench-storage bench-network torture captures check lint format clean
+.PHONY: help demo test acceptance bench publish-bench bench-forecast bench-storage bench-network bench-connections torture captures check lint format clean
 
 help: ## Show this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: ## Migrate a VM there and back while clients talk to it, and show that none noticed
 	@tools/setup demo
@@ -45,6 +45,10 @@ bench-forecast: ## Compare what is foretold of moves with what they take (20 min
 bench-network: ## Compare what migrations cost clients in frames and silence with bare QEMU (long; QUICK=1: a few)
 	@tools/setup test
 	@.venv/bin/python -m benchmarks.network $(if $(QUICK),--runs 3 --fresh)
+
+bench-connections: ## Compare what reports say of clients with what fifty clients measured, over fifty moves
+	@tools/setup test
+	@.venv/bin/python -m benchmarks.connections
 
 lint: ## Format, lint, types and imports
 	@tools/setup check

@@ -12,8 +12,6 @@ from godwit.diagnosis.sight import ACK, FIN, RST, SYN, Kind, Segment, Sight
 
 FLOWS_MAX = 4096
 """Of each kind; when there are more, those that were quiet longest are forgotten."""
-PAUSE_MS = 50.0
-"""A client that says nothing for so long pauses by itself; its silence is not the VM's, shorter ones are."""
 STREAMING_MS, STREAMING_FRAMES = 100.0, 4
 SPEAKING_MS = 1000.0
 LARGE_BYTES, STUCK_TIMES = 1000, 4
@@ -205,15 +203,14 @@ def _is_probe(own: Way, segment: Segment) -> bool:
 
 
 def _end_silence(own: Way, other: Way, seen: Sight) -> None:
-    """What the other side asked for is answered; the time without a word counts if somebody waited for one."""
+    """What the other side asked for is answered; the time without a word counts since somebody waited for one."""
     start_ms, asked_ms = own.new_ms, other.asked_ms
     was_streaming = own.is_streaming(start_ms) if own.recent and not asked_ms else False
     own.new_ms = seen.at_ms
     other.asked_ms = seen.at_ms if _is_owing(own, other) else 0.0
     if not start_ms or not (asked_ms or was_streaming):
         return
-    if asked_ms - start_ms > PAUSE_MS:
-        start_ms = asked_ms
+    start_ms = max(start_ms, asked_ms)
     if seen.at_ms - start_ms > own.silence.length_ms:
         own.silence = Span(start_ms, seen.at_ms, seen.number)
 
