@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from godwit.lab.scenario import Scenario
+from godwit.core.report import Report
+from godwit.lab.scenario import Scenario, wait_until
 
 pytestmark = [pytest.mark.lab, pytest.mark.acceptance]
 
@@ -15,11 +16,17 @@ MOVES = 4
 """On a busy machine a guest agent may answer too late once."""
 
 
+def settled(lab: Scenario, host: str) -> Report:
+    id = lab.migrate("web", host, "--max-blackout", "5s").id
+    wait_until(f"{id} is settled", lambda: lab.client.migration(id).settled)
+    return lab.client.report(id)
+
+
 def test_its_agent_answers_and_its_clock_is_right() -> None:
     with tempfile.TemporaryDirectory(prefix="gw") as directory, Scenario(Path(directory)) as lab:
         lab.create_vm("web", "host-a")
         lab.wait_ready("web")
-        reports = [lab.migrate("web", f"host-{'ba'[number % 2]}", "--max-blackout", "5s") for number in range(MOVES)]
+        reports = [settled(lab, f"host-{'ba'[number % 2]}") for number in range(MOVES)]
 
     assert any(each.pulse and each.pulse.agent_ms for each in reports), reports
     clocks = [each.guest_clock for each in reports if each.guest_clock]

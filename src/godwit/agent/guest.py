@@ -84,5 +84,5 @@ async def _set(agent: GuestAgent, most_ms: float) -> GuestClock:
         way = "ahead, and no clock is set back" if skew_ms > 0 else "further behind than the move can have put it"
         return read.model_copy(update={"why": f"it is {way}"})
     await agent.set_clock(later_ms=error_ms)
-    left_ms, _ = await agent.skew_ms()
+    left_ms, _ = await agent.skew_ms(1)
     return read.model_copy(update={"left_ms": round(left_ms, 1)})

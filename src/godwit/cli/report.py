@@ -36,6 +36,7 @@ def print_report(report: Report) -> None:
             ("connections", verdict(report.connections, saw_all=report.saw_all)),
             ("frames", _frames(report.network)),
             ("relay", _relay(report.network)),
+            *_guest(report),
         ]
     )
     if report.blackout_parts:
@@ -93,6 +94,18 @@ def _relay(network: NetworkReport) -> str:
     if network.relay_removed_at_ms is None:
         return "stands, or there was none"
     return f"gone after {format_ms(network.relay_removed_at_ms)}: {network.relay_ended}"
+
+
+def _guest(report: Report) -> list[tuple[str, str]]:
+    """What was done for the guest, if anything was."""
+    told = [f"{each.moment}: {each.why or each.heed} ({format_ms(each.ms)})" for each in report.notices]
+    clock = report.guest_clock
+    if clock is None or clock.skew_ms is None:
+        shown = ""
+    else:
+        shown = f"{format_ms(abs(clock.skew_ms))} {'behind' if clock.skew_ms < 0 else 'ahead'}"
+        shown += ", set" if clock.left_ms is not None else f", not set: {clock.why}" if clock.why else ""
+    return [(name, text) for name, text in (("guest told", ", ".join(told)), ("guest clock", shown)) if text]
 
 
 def _predicted(time_ms: float | None) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from godwit.core.guest import Greeted
 from godwit.core.model import Fact, Name
 from godwit.core.report import Announcement, ConnectionReport, FlowReport, RelayEnd
 
@@ -46,3 +47,5 @@ class Settled(Fact):
     flows: tuple[FlowReport, ...] | None = None
     saw_all: bool = True
     """Of these: no frame was missed."""
+    greeted: Greeted = Greeted()
+    """What became of the guest, once that is known."""

@@ -53,3 +53,12 @@ class GuestClock(Fact):
     """After it was set; none: it was not."""
     why: str = ""
     """Why it was not read, or not set."""
+
+
+class Greeted(Fact):
+    """What became of a guest's clock at its new place, and of telling it that it has moved."""
+
+    clock: GuestClock | None = None
+    """None: no guest agent told."""
+    notice: Notice | None = None
+    """None: nobody asked for it."""

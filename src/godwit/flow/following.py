@@ -8,9 +8,11 @@ from contextlib import suppress
 from godwit.contract.host import Settled
 from godwit.contract.observed import Observe, Observed
 from godwit.core.errors import GodwitError, Refused, Unreachable
+from godwit.core.guest import Greeted
 from godwit.core.phase import Phase
 from godwit.core.plan import Move
 from godwit.diagnosis.reporting import reported, reported_flow
+from godwit.flow.guest import greet
 from godwit.flow.report import GOOD_ENDS
 from godwit.flow.sides import Sides, order
 
@@ -23,19 +25,28 @@ async def follow(move: Move, sides: Sides) -> None:
     """The diary knows how the network learned the VM's new place; nothing else depends on it, and nothing is raised."""
     if sides.diary.phase != Phase.done:
         return
+    greeting = asyncio.create_task(greet(move, sides), name=f"greet {move.spec.name}")
     try:
         async with asyncio.timeout(LONGEST_S):
-            seen: Observed | None = None
-            stands = not sides.diary.is_settled
-            while stands or seen is None:
-                await asyncio.sleep(ASK_EVERY_S)  # a question, not an event: the relay is the agents' affair
-                with suppress(Unreachable):  # an agent that is being restarted is asked again
-                    seen = seen or await observed(move.migration, sides)
-                    settled = _told(await look(move, sides), seen)
-                    await sides.diary.settled(settled)
-                    stands = settled.relayed.ended is None
+            await _follow(move, sides, greeting)
     except (GodwitError, TimeoutError):
         return
+    finally:
+        greeting.cancel()
+
+
+async def _follow(move: Move, sides: Sides, greeting: asyncio.Task[Greeted]) -> None:
+    seen: Observed | None = None
+    greeted: Greeted | None = None
+    stands = not sides.diary.is_settled
+    while stands or seen is None or greeted is None:
+        await asyncio.sleep(ASK_EVERY_S)  # a question, not an event: the relay is the agents' affair
+        with suppress(Unreachable):  # an agent that is being restarted is asked again
+            seen = seen or await observed(move.migration, sides)
+            greeted = greeting.result() if greeting.done() else None
+            settled = _told(await look(move, sides), seen)
+            await sides.diary.settled(settled.model_copy(update={"greeted": greeted or Greeted()}))
+            stands = settled.relayed.ended is None
 
 
 async def look(move: Move, sides: Sides) -> Settled:

@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from godwit.contract.guest import SetGuestClock, TellGuest
 from godwit.contract.host import Host
 from godwit.core.errors import GodwitError
-from godwit.core.guest import GuestClock, Heed, Moment, Notice
+from godwit.core.guest import Greeted, GuestClock, Heed, Moment, Notice
 from godwit.core.migration import Event, EventKind, Kind
 from godwit.core.plan import Move, Plan
 from godwit.flow.ending import undone_by
@@ -23,7 +23,6 @@ BEHIND_MS = 1000.0
 """What a move may put a guest's clock back by, besides its blackout."""
 HEARD = {
     Moment.before: "the guest knows that it will be moved",
-    Moment.after: "the guest knows that it was moved",
     Moment.undone: "the guest knows that it stays",
 }
 
@@ -40,46 +39,38 @@ async def notified(plan: Plan, sides: Sides) -> AsyncIterator[None]:
         yield
 
 
-async def welcome(move: Move, sides: Sides) -> None:
-    """The guest's clock is right, and it knows that it has moved; the diary says what became of both."""
+async def greet(move: Move, sides: Sides) -> Greeted:
+    """The guest's clock is right, and it knows that it has moved, as far as that could be done; nothing is raised."""
     if move.kind is not Kind.live:
-        return
-    await _set_clock(move, sides)
-    if move.request.notify_s is not None:
-        await _tell(move, sides, Moment.after, min(move.request.notify_s, AFTERWARDS_S))
+        return Greeted()
+    clock, wait_s = await _set_clock(move, sides), move.request.notify_s
+    notice = await _told(move, sides.destination, Moment.after, min(wait_s, AFTERWARDS_S)) if wait_s else None
+    return Greeted(clock=clock, notice=notice)
 
 
 async def _tell(move: Move, sides: Sides, moment: Moment, wait_s: float) -> None:
-    host: Host = sides.destination if moment is Moment.after else sides.source
-    told = TellGuest(vm=move.spec.name, moment=moment, source=move.source, destination=move.destination, wait_s=wait_s)
-    notice = Notice(moment=moment, heed=Heed.unheard, why="its host did not answer")
-    with suppress(GodwitError, TimeoutError):
-        async with asyncio.timeout(wait_s + SLACK_S):
-            notice = await host.tell_guest(told)
+    notice = await _told(move, sides.source, moment, wait_s)
     kind, text = EventKind.answered, f"{HEARD[moment]} ({notice.ms:.0f} ms)"
     if notice.heed is not Heed.heeded:
         kind, text = EventKind.warned, f"{move.spec.name} was told ({moment}), and did not heed it: {notice.why}"
-    await sides.diary.record(_event(kind, text, notice=notice))
+    data = {"notice": notice.model_dump(mode="json")}
+    await sides.diary.record(Event(at=datetime.now(UTC), kind=kind, text=text, data=data))
 
 
-async def _set_clock(move: Move, sides: Sides) -> None:
-    """Nothing is told where no guest agent could."""
+async def _told(move: Move, host: Host, moment: Moment, wait_s: float) -> Notice:
+    wanted = TellGuest(
+        vm=move.spec.name, moment=moment, source=move.source, destination=move.destination, wait_s=wait_s
+    )
+    with suppress(GodwitError, TimeoutError):
+        async with asyncio.timeout(wait_s + SLACK_S):
+            return await host.tell_guest(wanted)
+    return Notice(moment=moment, heed=Heed.unheard, why="its host did not answer")
+
+
+async def _set_clock(move: Move, sides: Sides) -> GuestClock | None:
     wanted = SetGuestClock(vm=move.spec.name, most_ms=move.request.max_blackout_ms + BEHIND_MS)
     with suppress(GodwitError, TimeoutError):
         async with asyncio.timeout(CLOCK_S):
             clock = await sides.destination.set_guest_clock(wanted)
-        if clock.skew_ms is not None:
-            kind = EventKind.warned if clock.why else EventKind.answered
-            await sides.diary.record(_event(kind, _shown(clock), clock=clock))
-
-
-def _shown(clock: GuestClock) -> str:
-    text = f"the guest's clock was {abs(clock.skew_ms or 0):.0f} ms {'behind' if (clock.skew_ms or 0) < 0 else 'ahead'}"
-    if clock.left_ms is not None:
-        return f"{text}, and was set"
-    return f"{text}, and was not set: {clock.why}" if clock.why else text
-
-
-def _event(kind: EventKind, text: str, **data: Notice | GuestClock) -> Event:
-    values = {name: each.model_dump(mode="json") for name, each in data.items()}
-    return Event(at=datetime.now(UTC), kind=kind, text=text, data=values)
+            return clock if clock.skew_ms is not None else None
+    return None

@@ -12,7 +12,6 @@ from godwit.core.plan import Plan
 from godwit.flow.disks import keep_new_disks
 from godwit.flow.ending import asked, persist, phase, together, uninterrupted
 from godwit.flow.following import look
-from godwit.flow.guest import welcome
 from godwit.flow.pulse import feel_pulse
 from godwit.flow.sides import Sides, order
 
@@ -63,19 +62,13 @@ async def _word(wanted: Order, sides: Sides) -> HandedOver:
 
 
 async def complete(plan: Plan, sides: Sides) -> None:
-    """The first announcements are out, the source's QEMU is gone, its disks too if they went; the guest is greeted."""
-    await together(_told(plan, sides), _retired(plan, sides), _greeted(plan, sides))
+    """The first announcements are out, and the source's QEMU is gone, and its disks if they went with the VM."""
+    await together(_told(plan, sides), _retired(plan, sides), feel_pulse(plan.move, sides))
     await keep_new_disks(plan, sides)
 
 
 async def _told(plan: Plan, sides: Sides) -> None:
     await sides.diary.settled(await persist(lambda: look(plan.move, sides)))
-
-
-async def _greeted(plan: Plan, sides: Sides) -> None:
-    """One after the other: a guest agent talks to one at a time."""
-    await feel_pulse(plan.move, sides)
-    await welcome(plan.move, sides)
 
 
 async def _retired(plan: Plan, sides: Sides) -> None:

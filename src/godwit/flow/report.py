@@ -7,7 +7,7 @@ from typing import Literal, cast
 
 from godwit.contract.host import HandedOver, Relayed, Settled
 from godwit.core.finding import Finding
-from godwit.core.guest import GuestClock, Notice
+from godwit.core.guest import Notice
 from godwit.core.looked import Pulse
 from godwit.core.migration import Event, EventKind, Migration
 from godwit.core.moments import parts
@@ -65,7 +65,6 @@ def compose(
         findings=tuple(Finding.model_validate(e.data["finding"]) for e in events if "finding" in e.data),
         pulse=next((Pulse.model_validate(e.data["pulse"]) for e in events if "pulse" in e.data), None),
         notices=tuple(Notice.model_validate(e.data["notice"]) for e in events if "notice" in e.data),
-        guest_clock=next((GuestClock.model_validate(e.data["clock"]) for e in events if "clock" in e.data), None),
         disks=_disks(events),
         error=migration.error,
     )
@@ -84,6 +83,8 @@ def _with_hand_over(base: Report, handed: HandedOver, settled: Settled | None) -
             "passes": handed.passes,
             "transferred_bytes": handed.transferred_bytes,
             "timeline": tuple(sorted((*entries, *handed.timeline), key=lambda e: e.at_ms)),
+            "notices": (*base.notices, *([settled.greeted.notice] if settled and settled.greeted.notice else [])),
+            "guest_clock": settled.greeted.clock if settled else None,
             "network": _network(base, handed, settled) if settled else NetworkReport(),
             "connections": settled.connections if settled else None,
             "flows": settled.flows if settled else None,
