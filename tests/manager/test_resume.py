@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -76,6 +77,8 @@ def test_disks_go_on_from_where_they_are(site: Site, kind: Kind, runs: bool) -> 
             assert site.world.runs_on == ([vm.host] if runs else [])
             assert site.world.leftovers() == []
             assert len((await manager.runner.report("m1")).disks) == 1
+            await asyncio.sleep(5)  # its host is asked once more, and time jumps
+            assert manager.inventory.view("web-1").state is state
 
     run(story())
 

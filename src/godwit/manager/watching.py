@@ -41,14 +41,16 @@ class Watcher:
             await self._records.change_vm(record.name, state=status.state, reason=None)
 
     async def look(self, name: str) -> None:
-        """The record says what the VM's host says; if the host says nothing, it stays."""
+        """The record says what the VM's host says; if the host says nothing, it stays. None misses a VM at rest."""
         record = self._records.vms.get(name)
         if record is None or record.migration is not None:
             return
         try:
             status = await self._fleet.host(record.host).vm_status(VmRef(name=name))
         except NotFound:
-            await self._crashed(name, f"it is no longer on {record.host}")
+            now = self._records.vms.get(name)
+            if record.state in ALIVE and now and (now.state, now.host) == (record.state, record.host):
+                await self._crashed(name, f"it is no longer on {record.host}")
         except GodwitError:
             return
         else:
