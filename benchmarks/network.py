@@ -52,7 +52,7 @@ CASES: Mapping[str, Case] = MappingProxyType(
     {
         "priority": Case(Bench.probe, 50),
         "bulk": Case(Bench.bulk, 10),
-        "flood": Case(Bench.flooded, 10),
+        "flood": Case(Bench.flooded, 5),
         "relay": Case(Bench.standing, 3, peers=("godwit",)),
         "fifo": Case(Bench.probe, 15, LinkQueue.fifo),
     }

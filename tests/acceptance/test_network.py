@@ -189,11 +189,13 @@ def gates(lab: Scenario) -> Iterator[None]:
         in_node(lab, host, "nft delete table inet gate")
 
 
-def test_packet_filters_that_know_connections_know_them_at_the_new_place(lab: Scenario, gates: None) -> None:
-    with closing(Idle(lab)) as idle, lab.traffic("web") as traffic:
-        for _ in range(2):
+@pytest.mark.usefixtures("gates")
+def test_packet_filters_that_know_connections_know_them_at_the_new_place(lab: Scenario) -> None:
+    """There, where nobody knew them, and back, where they are known of old."""
+    for _ in range(2):
+        with closing(Idle(lab)) as idle, lab.traffic("web") as traffic:
             settled(lab, move(lab))
-        clients = traffic.stop().clients
-        assert idle.wake() == "b'again'"
+            assert idle.wake() == "b'again'"
+            clients = traffic.stop().clients
 
-    assert [(each.survived, each.verified) for each in clients] == [(True, True)] * 2
+        assert [(each.survived, each.verified) for each in clients] == [(True, True)] * 2
