@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import subprocess
 import sys
 import tempfile
@@ -262,6 +263,7 @@ def _machine() -> dict[str, Any]:
     return {
         "at": datetime.now(UTC).isoformat(timespec="seconds"),
         **machine(),
+        "load": f"{os.getloadavg()[0]:.1f} at the beginning",
         "cpu": words.partition(":")[2].strip(),
         "qemu": qemu.split()[3],
         "commit": commit.strip(),
