@@ -33,5 +33,4 @@ def test_its_agent_answers_and_its_clock_is_right() -> None:
     assert clocks, reports
     for each in clocks:
         assert each.skew_ms is not None
-        assert each.left_ms is None or abs(each.left_ms) < abs(each.skew_ms)
     print([each.model_dump() for each in clocks])

@@ -17,6 +17,7 @@ HOOK = "/etc/godwit/move-hook"
 ANSWER_S = 2.0
 CLOSE_MS = 10.0
 """A clock that is so near the host's is right."""
+TRIES = 3
 ABSENT = "no guest agent listens inside"
 
 
@@ -83,6 +84,9 @@ async def _set(agent: GuestAgent, most_ms: float) -> GuestClock:
     if not -most_ms <= skew_ms < 0:
         way = "ahead, and no clock is set back" if skew_ms > 0 else "further behind than the move can have put it"
         return read.model_copy(update={"why": f"it is {way}"})
-    await agent.set_clock(later_ms=error_ms)
-    left_ms, _ = await agent.skew_ms(1)
+    left_ms = skew_ms
+    for _ in range(TRIES):  # a guest that was given no CPU meanwhile has set what was right some time ago
+        if left_ms < -CLOSE_MS:
+            await agent.set_clock(later_ms=error_ms)
+            left_ms, _ = await agent.skew_ms(1)
     return read.model_copy(update={"left_ms": round(left_ms, 1)})
