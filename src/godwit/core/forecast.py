@@ -22,7 +22,7 @@ FIXED_MS = 12.0
 """Blackout that does not depend on what remains, where no earlier move tells: devices saved and loaded, the token."""
 LEAST_FIXED_MS = 2.0
 """Nothing saves and loads devices faster."""
-AROUND_MS = 1200.0
+AROUND_MS = 600.0
 """What a move takes besides copying, where no earlier move tells: preparing and settling."""
 THOROUGH_MS = 3000.0
 """What looking at how the guest writes takes more where there is a deadline."""
