@@ -180,6 +180,9 @@ def test_cancelling_during_a_verb_undoes_everything_before_the_hand_over(kind: K
         if diary.phase == Phase.cancelled:
             assert isinstance(diary.error, Cancelled)
             stage.assert_stayed()
+        elif verb == "hand_over":
+            assert diary.phase == Phase.failed
+            stage.assert_stayed()
         else:
             assert verb in LATE
             assert diary.phase == Phase.in_doubt

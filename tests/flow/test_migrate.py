@@ -8,7 +8,7 @@ from typing import Any, cast
 
 import pytest
 
-from godwit.contract.host import Host, Order, StartVm, VmRef
+from godwit.contract.host import HandedOver, Host, Order, StartVm, VmRef
 from godwit.core.errors import Cancelled, Refused, Unresolved
 from godwit.core.looked import Answer, Pulse
 from godwit.core.migration import Event, EventKind, MigrationRequest
@@ -115,7 +115,7 @@ def test_a_verb_that_never_answers_meets_its_deadline(side: str, verb: str) -> N
         diary = await tell(world, {side: faulty(getattr(world, side), verb, Fault.hangs)})
 
         world.check()
-        late = verb in {"hand_over", "settle", "retire"}
+        late = verb in {"settle", "retire"}
         assert diary.phase == (Phase.in_doubt if late else Phase.failed)
         if not late:
             assert world.leftovers() == []
@@ -142,10 +142,13 @@ def test_cancelling_during_a_verb(side: str, verb: str) -> None:
         await asyncio.wait([task])
 
         world.check()
-        late = verb in {"hand_over", "settle", "retire"}
-        assert diary.phase == (Phase.in_doubt if late else Phase.cancelled)
+        if verb == "hand_over":
+            assert "was not switched over" in str(diary.error)
+        late = verb in {"settle", "retire"}
+        ends = {"hand_over": Phase.failed, "settle": Phase.in_doubt, "retire": Phase.in_doubt}
+        assert diary.phase == ends.get(verb, Phase.cancelled)
         if not late:
-            assert isinstance(diary.error, Cancelled)
+            assert verb == "hand_over" or isinstance(diary.error, Cancelled)
             assert world.leftovers() == []
             await moves_again(world)
 
@@ -239,6 +242,37 @@ def test_a_pulse_that_cannot_be_felt_changes_nothing(fault: Fault) -> None:
         assert [each for each in diary.events if "pulse" in each.data] == []
         assert world.runs_on == ["host-b"]
         assert world.leftovers() == []
+
+    run(story())
+
+
+class Silent:
+    """A source that gives its VM away and says nothing of it."""
+
+    def __init__(self, host: Host) -> None:
+        self._host = host
+
+    def __getattr__(self, verb: str) -> Any:
+        return getattr(self._host, verb)
+
+    async def hand_over(self, request: Order, /) -> HandedOver:
+        await self._host.hand_over(request)
+        await asyncio.get_running_loop().create_future()
+        raise AssertionError
+
+
+@pytest.mark.parametrize("fault", [None, Fault.fails_before, Fault.hangs])
+def test_a_hand_over_that_nobody_tells_of_and_that_cannot_be_taken_back_is_in_doubt(fault: Fault | None) -> None:
+    async def story() -> None:
+        world = await a_world()
+        hung = faulty(world.source, "hand_over", Fault.hangs)
+        source = faulty(hung, "abort_outgoing", fault) if fault else cast(Host, Silent(world.source))
+
+        diary = await tell(world, {"source": source})
+
+        assert diary.phase is Phase.in_doubt
+        assert "did not tell in time" in str(diary.error)
+        assert world.runs_on == (["host-a"] if fault else ["host-b"])
 
     run(story())
 

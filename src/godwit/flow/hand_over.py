@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 
 from godwit.contract.host import HandedOver, Order
-from godwit.core.errors import Unresolved
+from godwit.core.errors import Failed, GodwitError, Unresolved
 from godwit.core.phase import DEADLINES_S, Phase
 from godwit.core.plan import Plan
 from godwit.flow.disks import keep_new_disks
@@ -14,6 +14,9 @@ from godwit.flow.ending import asked, persist, phase, together, uninterrupted
 from godwit.flow.following import look
 from godwit.flow.pulse import feel_pulse
 from godwit.flow.sides import Sides, order
+
+TAKE_BACK_S = 10.0
+"""For a source that has not stopped its VM; one that has may not know who runs it, and does not answer."""
 
 Act = Callable[[Plan, Sides], Awaitable[None]]
 
@@ -41,19 +44,33 @@ async def _settled(complete: Act, plan: Plan, sides: Sides) -> None:
 async def commit(plan: Plan, sides: Sides) -> None:
     """The VM runs at the destination and the diary knows; `Failed`: it runs at the source as before.
 
-    The two agents do it alone: this only allows it and waits. When their word does not come in time, the outcome
-    is `Unresolved`, never guessed.
+    The two agents do it alone: this only allows it and waits. When their word does not come in time and the source
+    cannot take its VM back, the outcome is `Unresolved`, never guessed.
     """
-    wanted = order(plan.move)
+    wanted, limit_s = order(plan.move), DEADLINES_S[Phase.handing_over]
     try:
-        async with asyncio.timeout(DEADLINES_S[Phase.handing_over]):
+        async with asyncio.timeout(limit_s):
             handed = await _word(wanted, sides)
     except TimeoutError:
+        await _take_back(wanted, sides)
+        raise Failed(
+            f"{wanted.vm} was not switched over within {limit_s:g} s and runs where it was: its link became too slow; "
+            "look at it, or allow more with --max-blackout",
+            "no-switch",
+        ) from None
+    await sides.diary.moved(handed)
+
+
+async def _take_back(wanted: Order, sides: Sides) -> None:
+    """The source runs the VM for certain, or nobody knows who does."""
+    try:
+        async with asyncio.timeout(TAKE_BACK_S):
+            await sides.source.abort_outgoing(wanted)
+    except (GodwitError, TimeoutError):
         raise Unresolved(
             f"it is not known where {wanted.vm} runs, because its agents did not tell in time; nothing is started "
             "until that is settled"
         ) from None
-    await sides.diary.moved(handed)
 
 
 async def _word(wanted: Order, sides: Sides) -> HandedOver:
