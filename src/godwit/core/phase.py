@@ -61,7 +61,8 @@ DEADLINES_S = MappingProxyType(
 )
 """How long each phase may last by default, in seconds; ended phases have no deadline.
 
-The deadline of `handing-over` ends the manager's waiting, never a VM: the agents go on (core/ownership.py).
+The deadline of `handing-over` never ends a VM: the source takes it back if its journal lets it, or the agents go on
+(core/ownership.py).
 """
 
 ENDED = frozenset({P.done, P.failed, P.cancelled, P.lost})
