@@ -6,7 +6,7 @@ import time
 
 from benchmarks.place import GODWIT_VM, OTHER, Moved, Site
 from godwit.core.errors import Failed, TimedOut
-from godwit.core.moments import Moment
+from godwit.core.milestones import Milestone
 from godwit.core.report import Report
 
 COPYING = "copying"
@@ -63,4 +63,4 @@ class Godwit:
 def _stream_ms(report: Report) -> float | None:
     """From the copying's beginning to the source's completion."""
     at_ms = {entry.event: entry.at_ms for entry in report.timeline}
-    return at_ms[Moment.sent] - at_ms[COPYING] if {Moment.sent, COPYING} <= at_ms.keys() else None
+    return at_ms[Milestone.sent] - at_ms[COPYING] if {Milestone.sent, COPYING} <= at_ms.keys() else None

@@ -20,7 +20,7 @@ from godwit.agent.telling import Telling
 from godwit.contract.host import Go, GoAnswer, Order, Peer
 from godwit.core.errors import Failed, GodwitError, Unreachable, Unresolved
 from godwit.core.migration import EventKind
-from godwit.core.moments import Moment
+from godwit.core.milestones import Milestone
 from godwit.core.ownership import Act, Cue, Ownership
 from godwit.core.report import TimelineEntry
 from godwit.qemu import memory
@@ -135,11 +135,11 @@ class Blackout:
         self.heard(event)
         if event.name == "STOP":
             self.stopped_at_ms = event.at_ms
-            self._note(event.at_ms, Moment.stopped)
-            self._telling.tell(EventKind.stopped, Moment.stopped)
+            self._note(event.at_ms, Milestone.stopped)
+            self._telling.tell(EventKind.stopped, Milestone.stopped)
             self._watch_over()
         elif event.name == "MIGRATION" and event.data["status"] == "completed":
-            self._note(event.at_ms, Moment.sent)
+            self._note(event.at_ms, Milestone.sent)
         elif event.name == "MIGRATION" and event.data["status"] == PAUSED:
             self.course.soon(self._complete_disks())
 

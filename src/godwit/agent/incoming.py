@@ -19,8 +19,8 @@ from godwit.agent.observing import AFTER_MS, Window
 from godwit.agent.vms import Vms
 from godwit.contract.host import Go, GoAnswer, Heard, PrepareIncoming, Settled
 from godwit.core.errors import Broken, Failed, GodwitError, Unreachable, Unresolved
+from godwit.core.milestones import Milestone
 from godwit.core.model import VmState
-from godwit.core.moments import Moment
 from godwit.core.ownership import Act, Cue, Ownership, Stream
 from godwit.core.report import TimelineEntry
 from godwit.network import port, tunnel
@@ -97,7 +97,7 @@ class Incoming:
         if self._answer.done():
             self._answer = asyncio.get_running_loop().create_future()
         answer = self._answer
-        self._note(time.time() * 1000, Moment.told)
+        self._note(time.time() * 1000, Milestone.told)
         await self.course.take(Cue.went_last if request.last else Cue.went, count=request.count)
         if self._loaded:
             await self.course.look(LOADED)
@@ -111,10 +111,8 @@ class Incoming:
             raise Unresolved(
                 f"{self.order.vm} was handed to this host, which is its owner or will be: see its journal"
             ) from None
-        was_armed = (
-            self.vm.owner.state_for(self.order) is not None
-        )  # else the agent died before, and nothing can run it
-        if is_ours or not was_armed:
+        was_armed = self.vm.owner.state_for(self.order) is not None
+        if is_ours or not was_armed:  # else it is another order's; one whose agent died before arming it cannot run
             await self._quit()
         await self.close()
 
@@ -219,10 +217,10 @@ class Incoming:
         """What the report and the answers need to know, the first time it is heard."""
         if event.name == "MIGRATION" and event.data["status"] == "completed" and not self._loaded:
             self._loaded = True
-            self._note(event.at_ms, Moment.loaded)
+            self._note(event.at_ms, Milestone.loaded)
         elif event.name == "RESUME" and self._resumed_at_ms is None:
             self._resumed_at_ms = event.at_ms
-            self._note(event.at_ms, Moment.resumed)
+            self._note(event.at_ms, Milestone.resumed)
 
     async def _commit_network(self) -> None:
         """Blocks the loop for some 0.1 ms: `cont` may not come before it."""
@@ -234,7 +232,7 @@ class Incoming:
         try:
             if self.request.disks:
                 await mirror.stop_serving(self.vm.machine.monitor, self.request.disks)
-            self._note(time.time() * 1000, Moment.started)
+            self._note(time.time() * 1000, Milestone.started)
             await self.vm.machine.cont()
         except Unreachable:
             raise

@@ -60,8 +60,6 @@ class Plan(Value):
     """The hosts are so near each other that small socket buffers keep the link busy."""
     buffer_bytes: int = BUFFER_BYTES
     """Of each connection of the memory stream, at either end."""
-    deadline_s: float | None = None
-    """For the copying."""
     fixed_ms: float = FIXED_MS
     """Of the blackout, what does not depend on what remains, as far as is known."""
     disks: tuple[DiskMove, ...] = ()
@@ -115,7 +113,6 @@ def make(
         compression=choose(move.request.compress, source, destination, measured),
         near=measured.rtt_ms < NEAR_MS,
         buffer_bytes=min(max(BUFFER_BYTES, int(measured.link_bytes_per_s * BUFFER_S)), BUFFER_MOST_BYTES),
-        deadline_s=goals.deadline_s if goals else None,
         fixed_ms=goals.fixed_ms if goals else FIXED_MS,
     )
 

@@ -54,8 +54,8 @@ async def commit(plan: Plan, sides: Sides) -> None:
     except TimeoutError:
         await _take_back(wanted, sides)
         raise Failed(
-            f"{wanted.vm} was not switched over within {limit_s:g} s and runs where it was: its link became too slow; "
-            "look at it, or allow more with --max-blackout",
+            f"{wanted.vm} was not switched over within {limit_s:g} s and runs where it was: look after the "
+            "migration network, or allow more with --max-blackout",
             "no-switch",
         ) from None
     await sides.diary.moved(handed)

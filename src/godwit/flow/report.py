@@ -10,7 +10,7 @@ from godwit.core.finding import Finding
 from godwit.core.guest import Notice
 from godwit.core.looked import Pulse
 from godwit.core.migration import Event, EventKind, Migration
-from godwit.core.moments import parts
+from godwit.core.milestones import parts
 from godwit.core.phase import Phase
 from godwit.core.report import (
     Announcement,

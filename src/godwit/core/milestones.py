@@ -1,4 +1,4 @@
-"""The moments of a blackout, by their words in a report's timeline, and how long it is from each to the next."""
+"""The milestones of a blackout, by their words in a report's timeline, and how long it is from each to the next."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from itertools import pairwise
 from godwit.core.report import BlackoutParts, TimelineEntry
 
 
-class Moment(StrEnum):
+class Milestone(StrEnum):
     """In their usual order; being told may come after having loaded."""
 
     stopped = "vCPUs stopped at the source"
@@ -20,11 +20,11 @@ class Moment(StrEnum):
     resumed = "vCPUs run at the destination"
 
 
-BORDERS = (Moment.stopped, Moment.sent, Moment.loaded, Moment.started, Moment.resumed)
+BORDERS = (Milestone.stopped, Milestone.sent, Milestone.loaded, Milestone.started, Milestone.resumed)
 
 
 def parts(timeline: Iterable[TimelineEntry]) -> BlackoutParts | None:
-    """From STOP to RESUME, piece by piece; none where an agent's restart has left a moment unknown."""
+    """From STOP to RESUME, piece by piece; none where an agent's restart has left one unknown."""
     at_ms: dict[str, float] = {}
     for entry in timeline:
         at_ms.setdefault(entry.event, entry.at_ms)
