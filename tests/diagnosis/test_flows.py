@@ -61,6 +61,19 @@ def test_a_request_that_waits_is_a_silence_and_what_its_client_paused_before_is_
     assert (told.retransmissions, told.resets, told.survived) == (0, 0, True)
 
 
+def test_a_request_from_before_what_counts_waits_since_then(tap: Tap, talk: Talk) -> None:
+    exchange(tap, talk, 3)
+    tap.pass_(talk.ask(), 4.0)
+    tap.pass_(talk.answer(), 900.0)
+    tap.pass_(talk.ask(), 4.0)
+    tap.flows.count_from(tap.at_ms + 20.0)
+    tap.pass_(talk.answer(), 80.0)
+
+    assert reported(tap.connection).longest_silence_ms == pytest.approx(80.0)
+    tap.flows.count_from(tap.at_ms + 1.0)
+    assert not tap.flows.connections, "nobody said anything any more"
+
+
 def test_a_client_that_says_nothing_is_no_silence(tap: Tap, talk: Talk) -> None:
     exchange(tap, talk, 3)
     tap.pass_(talk.ask(), 4000.0)

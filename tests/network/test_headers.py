@@ -10,7 +10,7 @@ from tests.diagnosis.wire import Talk, datagram, rarp
 from godwit.core.errors import Failed
 from godwit.diagnosis.capture import Packet
 from godwit.diagnosis.sight import Kind, sight_of
-from godwit.network.headers import Headers
+from godwit.network.headers import BLOCK_BYTES, Headers
 
 from .conftest import Ear, Lan, ip, silence, until
 
@@ -75,6 +75,22 @@ def test_what_is_old_makes_room(lan: Lan) -> None:
     assert last is not None
     assert last.payload_bytes == 77
     headers.close()
+    headers.close()
+
+
+def test_half_of_the_ring_stays_free(lan: Lan, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else what passes at the switch-over would find no room in it."""
+    monkeypatch.setattr("godwit.network.headers.BLOCKS", 8)
+    vm, headers = recorded(lan)
+    talk = Talk()
+    frames_of_a_block = BLOCK_BYTES // 128
+    for _ in range(8 * frames_of_a_block):
+        vm.says(talk.answer())
+    until(lambda: headers.forget_before(0.0) > 0, "room is made")
+
+    assert headers.forget_before(0.0) == 0
+    assert abs(headers.forgotten_ms - time.time() * 1000) < 60_000
+    assert 0 < len(taken(headers, 1)) <= 5 * frames_of_a_block
     headers.close()
 
 

@@ -24,6 +24,7 @@ BEFORE_MS, AFTER_MS = 2000.0, 5000.0
 KEPT_MS = 4000.0
 """As long as the VM has not stopped, older headers make room."""
 LOOK_S = 0.25
+"""Up to 190,000 frames a second of one card cannot fill the ring meanwhile."""
 AT_ONCE, PAUSE_S = 100, 0.002
 """So many headers are read in a go (about a millisecond), so that nothing else in the agent waits."""
 TOLD_MAX = 2000
@@ -33,7 +34,10 @@ FORGOTTEN_S = 60.0
 
 @dataclass(frozen=True)
 class Window:
-    """Which headers count, in Unix time of this host; `offset_ms` makes it the destination's."""
+    """Which headers count, in Unix time of this host; `offset_ms` makes it the destination's.
+
+    Earlier ones tell what is being waited for when it begins.
+    """
 
     start_ms: float
     end_ms: float
@@ -88,20 +92,30 @@ class Observer:
     async def _followed(self, request: Observe, window: Window) -> Observed:
         flows = Flows(request.connections, request.datagrams)
         packets = chain.from_iterable(each.take() for each in self._headers)
+        is_early = False
         while some := list(islice(packets, AT_ONCE)):
             for packet in some:
-                if window.start_ms <= packet.at_ms <= window.end_ms:
+                if is_early and packet.at_ms >= window.start_ms:
+                    flows.count_from(window.start_ms + window.offset_ms)
+                is_early = packet.at_ms < window.start_ms
+                if packet.at_ms <= window.end_ms:
                     _follow(flows, packet, window.offset_ms)
             await asyncio.sleep(PAUSE_S)
+        if is_early:
+            flows.count_from(window.start_ms + window.offset_ms)
         if window.is_last:
             flows.close(window.end_ms + window.offset_ms)
         for each in self._headers:
             each.close()
         return Observed(
-            is_complete=not flows.forgotten and not any(each.missed for each in self._headers),
+            is_complete=not flows.forgotten and not any(_lacks(each, window) for each in self._headers),
             connections=tuple(flows.connections.values())[-TOLD_MAX:],
             datagrams=tuple(flows.datagrams.values())[-TOLD_MAX:],
         )
+
+
+def _lacks(headers: Headers, window: Window) -> bool:
+    return bool(headers.missed) or headers.forgotten_ms >= window.start_ms
 
 
 def _opened(taps: Sequence[str]) -> list[Headers]:
@@ -127,20 +141,26 @@ def _follow(flows: Flows, packet: Packet, offset_ms: float) -> None:
 class Observers:
     """Those of the last migrations of this host, by migration."""
 
-    MOST = 4
-    """Together they hold at most 32 MiB for VMs of one card."""
+    MOST_TAPS = 8
+    """Together they hold at most 64 MiB."""
 
     def __init__(self, *, is_on: bool) -> None:
         self._is_on = is_on
         self._known: dict[str, Observer] = {}
+        self._taps: dict[str, int] = {}
 
     def watch(self, order: Order, taps: Sequence[str], window: Callable[[], Window | None]) -> None:
-        """What passes these taps is recorded for that migration; asked again, it goes on."""
+        """What passes these taps, the first eight at most, is recorded for that migration; asked again, it goes on.
+
+        The oldest records make room.
+        """
         if not self._is_on or order.migration in self._known:
             return
-        self._known[order.migration] = Observer(taps, window)
-        while len(self._known) > self.MOST:
+        taps = taps[: self.MOST_TAPS]
+        while sum(self._taps.values()) + len(taps) > self.MOST_TAPS:
             self.drop(next(iter(self._known)))
+        self._known[order.migration] = Observer(taps, window)
+        self._taps[order.migration] = len(taps)
 
     async def tell(self, request: Observe) -> Observed:
         """What was seen of that migration; nothing where nobody watched."""
@@ -149,6 +169,7 @@ class Observers:
 
     def drop(self, migration: str) -> None:
         """Nothing is recorded for it any more."""
+        self._taps.pop(migration, None)
         if observer := self._known.pop(migration, None):
             observer.close()
 

@@ -93,6 +93,12 @@ class Way:
         """It answers with data, so that an acknowledgement alone, which its kernel gives, is no answer."""
         return bool(self.data_ms) and self.new_ms - self.data_ms < SPEAKING_MS
 
+    def forget(self) -> None:
+        """What it counts begins anew."""
+        self.silence, self.stuck = NEVER, None
+        self.retransmissions = self.zero_windows = 0
+        self.retransmitted.clear()
+
     def is_streaming(self, at_ms: float) -> bool:
         """It was sending data without being asked each time."""
         return len(self.recent) == STREAMING_FRAMES and at_ms - self.recent[0] < STREAMING_MS
@@ -291,6 +297,16 @@ class Flows:
             if since_ms is not None and at_ms - since_ms > max(LEFT_WAITING_MS, each.from_vm.silence.length_ms):
                 each.from_vm.silence = Span(since_ms, at_ms)
                 each.is_left_waiting = True
+
+    def count_from(self, at_ms: float) -> None:
+        """What was seen before that time counts no more, but what is being waited for since then does."""
+        self.connections = OrderedDict(
+            (key, each) for key, each in self.connections.items() if each.is_waiting or each.last_ms >= at_ms
+        )
+        for each in self.connections.values():
+            each.from_vm.forget()
+            each.to_vm.forget()
+        self.datagrams.clear()
 
     def follow(self, seen: Sight, *, is_from_vm: bool) -> None:
         """One more frame that the VM sent or that was sent to it, in order of time."""

@@ -47,6 +47,8 @@ class Headers:
         """They are being kept from now on; `Failed` when the kernel does not allow it."""
         self.missed = 0
         """Frames for which there was no room."""
+        self.forgotten_ms = 0.0
+        """The time of the last frame that was given up to make room."""
         self._next = 0
         self._socket = socket.socket(socket.AF_PACKET, socket.SOCK_RAW | socket.SOCK_CLOEXEC, 0)
         try:
@@ -64,10 +66,16 @@ class Headers:
             ) from error
 
     def forget_before(self, at_ms: float) -> int:
-        """Room for new ones: blocks whose last frame is older (Unix time) are given back to the kernel; how many."""
+        """Room for new ones: half of the ring is free, and blocks whose last frame is older (Unix time) are given back
+        to the kernel; how many.
+        """
         for count in range(BLOCKS):
-            if not self._is_ours(self._next) or self._last_ms(self._next) >= at_ms:
+            if not self._is_ours(self._next):
                 return count
+            if (last_ms := self._last_ms(self._next)) >= at_ms:
+                if not self._is_ours((self._next + BLOCKS // 2) % BLOCKS):
+                    return count
+                self.forgotten_ms = last_ms
             self._give_back()
         return BLOCKS
 
