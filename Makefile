@@ -46,9 +46,10 @@ bench-network: ## Compare what migrations cost clients in frames and silence wit
 	@tools/setup test
 	@.venv/bin/python -m benchmarks.network $(if $(QUICK),--runs 3 --fresh)
 
-bench-connections: ## Compare what reports say of clients with what fifty clients measured, over fifty moves
+bench-connections: ## Compare what reports say of clients with what fifty clients measured, and what recording costs
 	@tools/setup test
 	@.venv/bin/python -m benchmarks.connections
+	@.venv/bin/python -m benchmarks.capture_cost
 
 lint: ## Format, lint, types and imports
 	@tools/setup check
