@@ -19,6 +19,7 @@ OF_THE_MACHINE = {"guest-agent-absent", "host-overloaded", "memory-swapped", "li
 FOUND_BY = {
     "vlan-mismatch": ("check", "network-unreachable"),
     "mtu-mismatch": ("check", "network-mtu"),
+    "teaming-mismatch": ("check", "network-reflected"),
     "slow-link": ("check", "link-slow"),
     "announcements-blocked": ("rehearse", "rehearsal-unwitnessed"),
     "port-security": ("rehearse", "rehearsal-unwitnessed"),

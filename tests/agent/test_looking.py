@@ -31,7 +31,7 @@ class Agent(Looking):
         async def execute(command: str, **_: object) -> Any:
             return answers[command]
 
-        machine = SimpleNamespace(monitor=SimpleNamespace(execute=execute), qemu_pid=os.getpid())
+        machine = SimpleNamespace(monitor=SimpleNamespace(execute=execute), qemu_pid=os.getpid(), agent_socket=nothing)
         self._vms = cast(Vms, SimpleNamespace(get=lambda _: SimpleNamespace(machine=machine)))
 
 

@@ -389,11 +389,14 @@ def test_rehearsals_are_told_one_by_one_or_as_a_matrix(godwit: Godwit, tmp_path:
 
 @pytest.mark.usefixtures("web")
 def test_leftovers_are_found_and_removed(godwit: Godwit, live: Live) -> None:
-    assert godwit("doctor") == "nothing is left over on host-a, host-b\n"
+    assert godwit("doctor") == (
+        "nothing is left over on host-a, host-b\n"
+        "nothing is wrong with the networks, links, clocks and load of host-a, host-b\n"
+    )
     live.site.world.destination.moving["web-9"] = Order(migration="m9", attempt=1, epoch=1, vm="web-9")
     told = godwit("doctor", "--host", "host-b", status=1)
     assert "memory for web-9" in told
     assert "godwit doctor --repair" in told
-    (left,) = json.loads(godwit("doctor", "--host", "host-b", "--repair", "--json"))["host-b"]
+    (left,) = json.loads(godwit("doctor", "--host", "host-b", "--repair", "--json"))["host-b"]["leftovers"]
     assert left["removed"]
-    assert godwit("doctor", "--host", "host-b") == "nothing is left over on host-b\n"
+    assert godwit("doctor", "--host", "host-b", "--repair") == "nothing is left over on host-b\n"

@@ -181,8 +181,14 @@ def node(**words: bool) -> Case:
     return looked(vm=VmLook(nodes=(NodeLook(path=DISK.path, **modes),)))
 
 
-def measured(link_bytes_per_s: int) -> Case:
-    return Case(a_move(), source(), destination(), measured=Measured(link_bytes_per_s=link_bytes_per_s))
+def measured(link_bytes_per_s: int, resent: float = 0.0) -> Case:
+    found = Measured(link_bytes_per_s=link_bytes_per_s, resent=resent)
+    return Case(a_move(), source(), destination(), measured=found)
+
+
+def told(vm: VmLook, **words: float) -> Case:
+    request = MigrationRequest(vm=SPEC.name, **words)
+    return Case(a_move().model_copy(update={"request": request}), source(), destination(), Looked(vm=vm))
 
 
 def hosts(here: dict[str, object], there: dict[str, object]) -> Case:
@@ -217,17 +223,21 @@ NEWER: dict[str, object] = {"qemu": QEMU.model_copy(update={"version": "10.0.2"}
             "ip-conflict",
             "02:00:00:00:00:01",
         ),
+        (segments(segment("host-b"), segment("host-a", returned=("bond0",))), "network-reflected", "of host-b itself"),
         (files(file(ROOT, 5), file(ROOT, None)), "file-missing", "5 bytes"),
         (files(file(KERNEL, 5), file(KERNEL, None)), "file-missing", "5 bytes"),
         (files(file(ROOT, 5), file(ROOT, 5, inode=8)), "file-differs", "inode 7"),
         (files(file(ROOT, 5), file(ROOT, 6)), "file-differs", "6"),
         (files(file(KERNEL, 5), file(KERNEL, 6)), "image-differs", "6 bytes there"),
         (measured(20_000_000), "link-slow", "160 Mbit/s"),
+        (measured(117_000_000, resent=0.02), "link-lossy", "2.0 %"),
         (looked(vm=VmLook(blocked=("vfio: no",))), "device-stays", "vfio: no"),
         (node(flushes=False), "cache-unsafe", DISK.path),
         (node(direct=False), "cache-buffered", DISK.path),
         (looked(vm=VmLook(swapped_mib=100)), "memory-swapped", "100 MiB"),
         (looked(vm=VmLook(has_guest_agent=False)), "guest-agent-absent", "org.qemu.guest_agent.0"),
+        (looked(vm=VmLook(guest_agent_lacks=("guest-set-time",))), "guest-agent-old", "guest-set-time"),
+        (told(VmLook(guest_agent_lacks=("guest-exec",)), notify_s=5.0), "guest-agent-old", "guest-exec"),
         (looked(failures=("files at the source: no answer in time",)), "not-looked", "no answer in time"),
     ],
 )
@@ -245,6 +255,7 @@ def test_each_thing_is_found_alone(case: Case, code: str, evidence: str) -> None
         hosts({}, NEWER | {"load": 2.0}),
         hosts({"unix_ms": 0.0}, {"unix_ms": 1500.0}),
         segments(segment("host-b"), SAID),
+        segments(segment("host-b", returned=("bond0",)), SAID),
         segments(segment("host-b"), segment("host-a", mtu=9000)),
         segments(segment("host-b", bytes=9014), segment("host-a", mtu=9000)),
         segments(segment(None), ()),
@@ -256,6 +267,9 @@ def test_each_thing_is_found_alone(case: Case, code: str, evidence: str) -> None
         node(),
         node(writable=False, direct=False, flushes=False),
         looked(vm=VmLook(swapped_mib=1)),
+        looked(vm=VmLook(guest_agent_lacks=("guest-exec",))),
+        told(VmLook(guest_agent_lacks=("guest-info",)), notify_s=5.0),
+        measured(117_000_000, resent=0.009),
     ],
 )
 def test_what_is_in_order_is_not_found(case: Case) -> None:

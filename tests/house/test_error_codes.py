@@ -70,5 +70,10 @@ def test_nothing_is_explained_that_is_no_error() -> None:
     assert explained() - codes().keys() - KINDS.keys() - made_elsewhere == set()
 
 
+def test_every_finding_is_made_by_a_test() -> None:
+    tests = "".join(file.read_text() for name in ("core", "manager") for file in (ROOT / "tests" / name).glob("*.py"))
+    assert {code for code, _, _ in checked() if f'"{code}"' not in tests} == set()
+
+
 def test_every_finding_is_explained_with_its_severity() -> None:
     assert findings() == checked()

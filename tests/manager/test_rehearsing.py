@@ -12,6 +12,7 @@ from godwit.contract.host import IncomingReady, PrepareIncoming
 from godwit.core.checked import Rehearsal, RehearsalRequest
 from godwit.core.errors import Failed, NotFound, Refused
 from godwit.core.model import VmState
+from godwit.core.rehearsed import judged
 from godwit.core.resources import DiskRequest, VmChange
 from godwit.manager.manager import Manager
 from godwit.manager.past import past_of
@@ -37,6 +38,20 @@ def assert_only_web(site: Site, manager: Manager) -> None:
 
 def codes(rehearsal: Rehearsal) -> list[str]:
     return [each.code for each in rehearsal.findings]
+
+
+def test_a_network_that_hears_and_does_not_learn(site: Site) -> None:
+    async def story() -> None:
+        async with site.manager() as manager:
+            await manager.inventory.create(WEB)
+            rehearsal = await manager.rehearse("web-1", THERE)
+            report = await manager.runner.report(rehearsal.migration or "")
+            network = report.network.model_copy(update={"learned_at_ms": None})
+            words = {"vm": "web-1", "probe": "rehearsal-1", "source": "host-a", "destination": "host-b"}
+            deaf = judged(words, report.model_copy(update={"network": network}), None)
+            assert (codes(deaf), deaf.passed) == (["rehearsal-unlearned"], False)
+
+    run(story())
 
 
 def test_a_vm_like_it_moves_and_is_gone(site: Site) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import subprocess
 from ipaddress import IPv4Address
 
 import pytest
@@ -64,6 +65,31 @@ def test_a_smaller_mtu_is_seen(two: Lan, monkeypatch: pytest.MonkeyPatch) -> Non
 
     here, there = exchange()
     assert (here.heard, there.heard) == ((Heard(host="host-b", bytes=60),), (Heard(host="host-a", bytes=60),))
+
+
+@pytest.fixture
+def teamed(two: Lan) -> Lan:
+    """A second cable to `lan2`, by which UDP to even ports that 4 does not divide leaves; `lan2` knows of no team."""
+    ip("link add uplink2 type veth peer name far2")
+    for interface in ("uplink2", "far2"):
+        silence(interface)
+        ip(f"link set {interface} up")
+    ip("link set far2 master lan2")
+    forwards("far2")
+    some = "protocol ip u32 match ip dport 0x0002 0x0002"
+    for words in (
+        "qdisc add dev uplink clsact",
+        f"filter add dev uplink egress {some} action mirred egress redirect dev uplink2",
+    ):
+        subprocess.run(["tc", *words.split()], check=True)
+    return two
+
+
+def test_what_leaves_by_one_cable_and_comes_back_by_another_is_seen(teamed: Lan) -> None:
+    here, there = exchange()
+
+    assert (here.returned, there.returned) == (("uplink",), ())
+    assert [[each.bytes for each in look.heard] for look in (here, there)] == [[1514], [1514]]
 
 
 def test_another_host_is_not_taken_for_the_one_asked_for(two: Lan, monkeypatch: pytest.MonkeyPatch) -> None:

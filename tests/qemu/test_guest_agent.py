@@ -134,3 +134,20 @@ async def test_one_that_does_not_keep_up_is_unreachable(socket: Path) -> None:
         with pytest.raises(Unreachable, match="no guest agent answers"):
             async with talking(socket, timeout_s=0.2) as agent:
                 await agent.run("/hook")
+
+
+@pytest.mark.anyio
+async def test_what_it_knows_and_may_do(socket: Path) -> None:
+    told = [{"name": "guest-get-time", "enabled": True}, {"name": "guest-exec", "enabled": False}]
+
+    async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while line := await reader.readline():
+            request = json.loads(line.removeprefix(SENTINEL))
+            if request["execute"] == "guest-sync-delimited":
+                writer.write(answered(request["arguments"]["id"]))
+            else:
+                writer.write(json.dumps({"return": {"supported_commands": told}}).encode() + b"\n")
+        writer.close()
+
+    async with await asyncio.start_unix_server(talk, socket), talking(socket, timeout_s=30) as agent:
+        assert await agent.commands() == {"guest-get-time"}

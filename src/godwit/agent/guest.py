@@ -9,7 +9,7 @@ from godwit.agent.local import LocalVm
 from godwit.agent.vms import Vms
 from godwit.contract.guest import SetGuestClock, TellGuest
 from godwit.core.errors import Failed, Refused, Unreachable
-from godwit.core.guest import GuestClock, Heed, Notice
+from godwit.core.guest import GUEST_COMMANDS, GuestClock, Heed, Notice
 from godwit.qemu.guest_agent import GuestAgent, talking
 
 HOOK = "/etc/godwit/move-hook"
@@ -48,6 +48,14 @@ async def has_guest_agent(vm: LocalVm) -> bool:
     """Somebody inside has opened its port, as far as QEMU knows."""
     channels = await vm.machine.monitor.execute("query-chardev")
     return any(each["label"] == "agent" and each["frontend-open"] for each in channels)
+
+
+async def lacking(vm: LocalVm) -> tuple[str, ...]:
+    """Of what it will be asked to do, what its guest agent does not know or may not do; nothing if it does not tell."""
+    with suppress(Refused, Unreachable):
+        async with talking(vm.machine.agent_socket, timeout_s=1.0) as agent:
+            return tuple(sorted(GUEST_COMMANDS - await agent.commands()))
+    return ()
 
 
 async def answered_ms(vm: LocalVm) -> float | None:

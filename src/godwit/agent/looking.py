@@ -8,7 +8,7 @@ from collections.abc import Callable
 from ipaddress import IPv4Address
 from typing import Any
 
-from godwit.agent.guest import has_guest_agent
+from godwit.agent.guest import has_guest_agent, lacking
 from godwit.agent.local import LocalVm
 from godwit.agent.measuring import measure
 from godwit.agent.pulse import pulse
@@ -65,10 +65,12 @@ async def _look_at_vm(vm: LocalVm) -> VmLook:
     migration, nodes, hears = await asyncio.gather(
         ask("query-migrate"), ask("query-named-block-nodes", flat=True), has_guest_agent(vm)
     )
+    lacks = await lacking(vm) if hears else ()
     return VmLook(
         blocked=tuple(migration.get("blocked-reasons", ())),
         nodes=tuple(_node(each) for each in nodes if each["drv"] == "file"),
         has_guest_agent=hears,
+        guest_agent_lacks=lacks,
         swapped_mib=swapped_mib(vm.machine.qemu_pid),
     )
 

@@ -15,7 +15,7 @@ from godwit.core.errors import GodwitError
 from godwit.core.forecast import Dirtied, Measured
 from godwit.core.model import Disk
 from godwit.host import facts
-from godwit.network.link_probe import Probed, probe
+from godwit.network.link_probe import UNKNOWN, Probed, probe
 from godwit.qemu import guest_memory
 
 QUICK_MS = (100,)
@@ -37,6 +37,7 @@ async def measure(vms: Vms, request: Measure, peers: Callable[[str, str], Peer])
     return Measured(
         link_bytes_per_s=link.bytes_per_s,
         rtt_ms=link.rtt_ms,
+        resent=link.resent,
         resident_bytes=resident,
         dirtied=dirtied,
         disk_bytes=disks,
@@ -64,8 +65,8 @@ def _allocated_bytes(disk: Disk) -> int:
 
 async def _link(request: Measure, peer: Peer | None) -> Probed:
     if peer is None:
-        return Probed(0, 0.0)
+        return UNKNOWN
     with contextlib.suppress(GodwitError):
         sink = await peer.open_sink(OpenSink())
         return await asyncio.to_thread(probe, request.destination_address, sink.port, sink.token)
-    return Probed(0, 0.0)
+    return UNKNOWN

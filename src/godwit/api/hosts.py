@@ -7,6 +7,7 @@ from contextlib import suppress
 from fastapi import APIRouter
 
 from godwit.api.access import TheManager
+from godwit.core.checked import HostChecked
 from godwit.core.draining import Drain
 from godwit.core.errors import GodwitError
 from godwit.core.leftover import Leftovers
@@ -20,6 +21,12 @@ async def list_hosts(manager: TheManager) -> list[HostState]:
     """All hosts, asked now."""
     await manager.fleet.look()
     return manager.host_states()
+
+
+@router.get("/{name}/checks")
+async def check_host(name: str, manager: TheManager) -> HostChecked:
+    """What would trouble any VM that came there: it and the others are asked, and nothing is changed."""
+    return await manager.check_host(name)
 
 
 @router.get("/{name}/leftovers")

@@ -38,17 +38,19 @@ def doctor(
         str | None, typer.Option(metavar="TIME", help="The longest silence that the VM's cluster bears, such as 5s.")
     ] = None,
     html: Annotated[Path | None, typer.Option(metavar="FILE", help="Write a page for a browser there.")] = None,
-    host: Annotated[str | None, typer.Option(help="Look for leftovers on this host only.")] = None,
+    host: Annotated[str | None, typer.Option(help="Look at this host only.")] = None,
     repair: Annotated[bool, typer.Option("--repair", help="Remove leftovers, where that is safe.")] = False,
     json: Annotated[bool, typer.Option("--json", help="Print the diagnosis as JSON.")] = False,
     manager: ManagerOption = None,
 ) -> None:
-    """Say what migrations left on the hosts, or from captures why clients lost a VM that moved.
+    """Say what is wrong with hosts and their networks, or from captures why clients lost a VM that moved.
+
+    Without --capture hosts send each other probe frames, and are searched for what migrations left there.
 
     Exit status: 0 nothing found, 1 findings, 2 wrong input.
     """
     if not capture:
-        from godwit.cli.host_leftovers import examine
+        from godwit.cli.host_doctor import examine
 
         if examine(host, repair=repair, json=json, manager=manager):
             raise typer.Exit(1)

@@ -36,7 +36,7 @@ def rehearse(
     if all_hosts == (host is not None):
         raise Invalid("say where to: a HOST, or --all-hosts for every way between all hosts")
     with connected(manager) as client:
-        ways = _ways(client) if host is None else [(client.vm(vm).host or "", host)]
+        ways = _ways(client) if host is None else [(None, host)]
         rehearsals = [_rehearse(client, vm, way, is_one=not all_hosts) for way in ways]
     if json:
         print_json(rehearsals if all_hosts else rehearsals[0])
@@ -48,7 +48,7 @@ def rehearse(
         raise typer.Exit(NOT_MOVABLE)
 
 
-def _ways(client: Client) -> list[tuple[str, str]]:
+def _ways(client: Client) -> Sequence[tuple[str | None, str]]:
     from godwit.core.errors import Refused
 
     hosts = client.hosts()
@@ -61,10 +61,15 @@ def _ways(client: Client) -> list[tuple[str, str]]:
     return [(source, destination) for source in there for destination in there if source != destination]
 
 
-def _rehearse(client: Client, vm: str, way: tuple[str, str], *, is_one: bool) -> Rehearsal:
+def _rehearse(client: Client, vm: str, way: tuple[str | None, str], *, is_one: bool) -> Rehearsal:
+    """Without a source the VM's own host is meant."""
     from godwit.core.checked import RehearsalRequest
 
-    rehearsal = client.rehearse(vm, RehearsalRequest(source=way[0], destination=way[1]))
+    try:
+        rehearsal = client.rehearse(vm, RehearsalRequest(source=way[0], destination=way[1]))
+    except KeyboardInterrupt:
+        warn("the rehearsal that was under way ends by itself, and its VM is removed")
+        raise
     if not is_one:
         warn(rehearsal.verdict)
     return rehearsal

@@ -24,7 +24,7 @@ from godwit.core.resources import (
 )
 
 if TYPE_CHECKING:
-    from godwit.core.checked import Checked, Rehearsal, RehearsalRequest
+    from godwit.core.checked import Checked, HostChecked, Rehearsal, RehearsalRequest
 
 COPY_S = 3700.0
 """How long making a VM may take, whose disk image may be large."""
@@ -57,6 +57,12 @@ class Client(Migrations):
         """What lies there that nobody needs; removed, if asked for and safe."""
         method = "DELETE" if repair else "GET"
         return self._ask(method, f"/hosts/{quote(host)}/leftovers", Leftovers)
+
+    def check_host(self, host: str) -> HostChecked:
+        """What would trouble any VM that came there."""
+        from godwit.core.checked import HostChecked
+
+        return self._ask("GET", f"/hosts/{quote(host)}/checks", HostChecked)
 
     def networks(self) -> list[NetworkView]:
         """All networks."""

@@ -23,6 +23,15 @@ class Checked(Fact):
     forecast: Forecast = Forecast()
 
 
+class HostChecked(Fact):
+    """`GET /hosts/{name}/checks`: what would trouble any VM that came to it from the others."""
+
+    host: str
+    others: tuple[str, ...] = ()
+    """The hosts that it was looked at with."""
+    findings: tuple[Finding, ...] = ()
+
+
 class Candidate(Fact):
     """One VM and one host, as far as their facts tell without looking closer."""
 

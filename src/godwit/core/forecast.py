@@ -55,6 +55,8 @@ class Measured(Fact):
     link_bytes_per_s: int = 0
     """Between the two agents, over the migration network."""
     rtt_ms: float = 0.0
+    resent: float = 0.0
+    """Of what was sent for that, the share that had to be sent again."""
     resident_bytes: int = 0
     """Of the VM's memory, what the guest ever touched: the rest is zero and costs next to nothing."""
     dirtied: tuple[Dirtied, ...] = ()

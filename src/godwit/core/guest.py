@@ -6,6 +6,10 @@ from enum import StrEnum
 
 from godwit.core.model import Fact
 
+HOOK_COMMAND = "guest-exec"
+GUEST_COMMANDS = frozenset({"guest-get-time", "guest-set-time", HOOK_COMMAND})
+"""What the guest agent is asked to do; to shut its guest down is known to all."""
+
 
 class Moment(StrEnum):
     """When a guest is told; the first argument of its hook."""

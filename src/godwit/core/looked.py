@@ -24,6 +24,8 @@ class VmLook(Fact):
     nodes: tuple[NodeLook, ...] = ()
     has_guest_agent: bool = True
     """A guest agent listens inside."""
+    guest_agent_lacks: tuple[str, ...] = ()
+    """Of `core.guest.GUEST_COMMANDS`, what it does not know or may not do."""
     swapped_mib: int = 0
     """Of its memory, in the source's swap."""
 
@@ -65,6 +67,8 @@ class SegmentLook(Fact):
     """The ports of the bridge that lead out of the host."""
     heard: tuple[Heard, ...] = ()
     claims: tuple[Claim, ...] = ()
+    returned: tuple[str, ...] = ()
+    """The uplinks by which the host's own frames came back."""
 
 
 class Answer(Fact):

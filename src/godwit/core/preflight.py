@@ -29,6 +29,17 @@ LOOKED: tuple[Rule, ...] = (*AT_ONCE, *preflight_networks.RULES, *preflight_file
 RULES: tuple[Rule, ...] = (*LOOKED, *FORETOLD)
 """Worst first."""
 
+BETWEEN_HOSTS: tuple[Rule, ...] = (
+    *preflight_networks.OF_HOSTS,
+    preflight_hosts.qemu_is_not_older,
+    preflight_hosts.load_is_bearable,
+    preflight_hosts.clocks_agree,
+    preflight_foretold.link_is_fast,
+    preflight_foretold.link_is_whole,
+    preflight_vm.all_was_looked_at,
+)
+"""They are about two hosts, whatever moves between them."""
+
 OF_STAYING = frozenset({preflight_disks.something_goes})
 OF_RESTING = frozenset({preflight_disks.something_goes, preflight_hosts.vm_is_off})
 APPLY = MappingProxyType(

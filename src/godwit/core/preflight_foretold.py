@@ -8,6 +8,9 @@ from godwit.core.finding import blocker, warning
 GIGABIT_BYTES_PER_S = 0.75 * 125e6
 """What a probe of a tenth of a second gets at least from a link of 1 Gbit/s that is not busy."""
 
+LOSSY = 0.01
+"""From there on TCP slows down far below what the link carries."""
+
 
 def stall_is_allowed(case: Case) -> Found:
     """Neither what is predicted nor what was asked for is longer than the owner allows."""
@@ -37,5 +40,17 @@ def link_is_fast(case: Case) -> Found:
         )
 
 
-RULES: tuple[Rule, ...] = (stall_is_allowed, link_is_fast)
+def link_is_whole(case: Case) -> Found:
+    """It does not lose what it carries."""
+    if case.measured.resent >= LOSSY:
+        yield warning(
+            "link-lossy",
+            f"the migration network between {case.source.host} and {case.destination.host} loses frames",
+            f"{100 * case.measured.resent:.1f} % of what was sent had to be sent again",
+            "look for errors and drops in the counters of its cards and switch ports (`ethtool -S`), at its MTU, and "
+            "at what else it carries",
+        )
+
+
+RULES: tuple[Rule, ...] = (stall_is_allowed, link_is_fast, link_is_whole)
 """Worst first."""

@@ -77,8 +77,8 @@ def long_frames_arrive(case: Case) -> Found:
             carried = f"; frames of {min(longest)} bytes came through" if longest else ""
             yield blocker(
                 "network-mtu",
-                f"frames as long as {case.vm} sends them do not pass between {case.source.host} and "
-                f"{case.destination.host} on network {here.network}",
+                f"frames as long as VMs send them on network {here.network} do not pass between {case.source.host} and "
+                f"{case.destination.host}",
                 f"MTU {here.mtu} and {there.mtu}{carried}",
                 "set one MTU on both bridges, their ports, and the switches between",
                 overridable=True,
@@ -102,5 +102,26 @@ def addresses_are_its_own(case: Case) -> Found:
             )
 
 
-RULES: tuple[Rule, ...] = (frames_arrive, frames_are_untagged, long_frames_arrive, addresses_are_its_own)
+def frames_do_not_return(case: Case) -> Found:
+    """What the destination sends by an uplink is not sent back to it: switches would see the VM at two ports in turn.
+
+    Of the source that is nothing new to the VM.
+    """
+    host = case.destination.host
+    for _, there in _pairs(case):
+        if there.returned:
+            yield blocker(
+                "network-reflected",
+                f"what {host} sends into network {there.network} comes back to it: the switch takes two uplinks that "
+                "are one to the host for two, or the cables form a loop",
+                f"probe frames of {host} itself came in by {', '.join(there.returned)}",
+                f"make the uplinks of {host} one link on both sides (mode 802.3ad, with LACP on the switch; "
+                "active-backup needs nothing there), or find the loop",
+                overridable=True,
+            )
+
+
+OF_HOSTS: tuple[Rule, ...] = (frames_arrive, frames_are_untagged, long_frames_arrive, frames_do_not_return)
+"""They are not about one VM."""
+RULES: tuple[Rule, ...] = (*OF_HOSTS, addresses_are_its_own)
 """Worst first."""

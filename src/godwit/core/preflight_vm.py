@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from godwit.core.case import Case, Found, Rule
 from godwit.core.finding import blocker, warning
+from godwit.core.guest import GUEST_COMMANDS, HOOK_COMMAND
 
 SWAPPED_MIB = 16
 """Less is read back in no time."""
@@ -62,12 +63,25 @@ def guest_agent_answers(case: Case) -> Found:
         )
 
 
+def guest_agent_is_able(case: Case) -> Found:
+    """It knows what is asked of it: `guest-exec` is for hooks only, and some distributions forbid it."""
+    wanted = GUEST_COMMANDS if case.move.request.notify_s else GUEST_COMMANDS - {HOOK_COMMAND}
+    lacks = sorted(wanted.intersection(case.looked.vm.guest_agent_lacks if case.looked.vm else ()))
+    if lacks:
+        yield warning(
+            "guest-agent-old",
+            f"the guest agent in {case.vm} does not do all that it is asked for after a move",
+            f"it does not know {', '.join(lacks)}, or may not do it",
+            "install a newer qemu-guest-agent in the guest, and look at its list of forbidden commands",
+        )
+
+
 def all_was_looked_at(case: Case) -> Found:
     """What could not be looked at is said."""
     for failure in case.looked.failures:
         yield warning(
             "not-looked",
-            f"something about {case.vm} could not be checked",
+            "something could not be checked",
             failure,
             "mend that and check again, or go on without",
         )
@@ -78,6 +92,7 @@ RULES: tuple[Rule, ...] = (
     caches_are_safe,
     memory_is_not_swapped,
     guest_agent_answers,
+    guest_agent_is_able,
     all_was_looked_at,
 )
 """Worst first."""

@@ -48,6 +48,13 @@ async def look_closer(case: Case, source: Host, destination: Host) -> Case:
     return replace(case, looked=Looked(vm=vm, **files, **segments, failures=tuple(tries.failures)))
 
 
+async def look_between(case: Case, source: Host, destination: Host) -> Case:
+    """With what frames between the two hosts found, on the networks of the VM."""
+    tries = _Tries()
+    segments = await _segments(case.move, source, destination, tries)
+    return replace(case, looked=Looked(**segments, failures=tuple(tries.failures)))
+
+
 @dataclass
 class _Tries:
     failures: list[str] = field(default_factory=list)

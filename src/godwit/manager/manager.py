@@ -6,7 +6,7 @@ import asyncio
 
 from godwit.contract.host import Examine
 from godwit.contract.store import Store
-from godwit.core.checked import Rehearsal, RehearsalRequest
+from godwit.core.checked import HostChecked, Rehearsal, RehearsalRequest
 from godwit.core.config import ManagerConfig
 from godwit.core.leftover import Leftovers
 from godwit.core.model import HostFacts, Image
@@ -14,6 +14,7 @@ from godwit.core.resources import HostState, NetworkView
 from godwit.manager.addresses import parse_pool
 from godwit.manager.checking import Checker
 from godwit.manager.draining import Draining
+from godwit.manager.examining import examine
 from godwit.manager.feed import Feed, Observer
 from godwit.manager.fleet import Connect, Fleet
 from godwit.manager.inventory import Inventory
@@ -79,6 +80,10 @@ class Manager:
             self.fleet.host(host)
         checked = await check_unless_elsewhere(self.checker, vm, request)
         return await self._rehearsals.rehearse(vm, request, checked)
+
+    async def check_host(self, host: str) -> HostChecked:
+        """What would trouble any VM that came there; nothing is changed."""
+        return await examine(self.fleet, host)
 
     async def examine(self, host: str, *, repair: bool) -> Leftovers:
         """What lies on that host that nobody needs; removed, if asked for and safe."""

@@ -38,6 +38,14 @@ def arp_probe(mac: bytes, ip: IPv4Address) -> bytes:
     return _frame(_EVERYBODY, mac, _ARP, _arp(1, mac + bytes(4), bytes(6) + ip.packed))
 
 
+def udp_broadcast(mac: bytes, port: int, payload: bytes) -> bytes:
+    """From and to that port, from nobody to everybody on this network (RFC 1122, 3.2.1.3)."""
+    datagram = struct.pack("!HHHH", port, port, 8 + len(payload), 0) + payload
+    header = struct.pack("!BBHHHBBH", 0x45, 0, 20 + len(datagram), 0, 0, 1, 17, 0) + bytes(4) + _EVERYBODY[:4]
+    header = header[:10] + struct.pack("!H", _checksum(header)) + header[12:]
+    return _frame(_EVERYBODY, mac, _IPV4, header + datagram)
+
+
 def unsolicited_na(mac: str, ip: IPv6Address) -> bytes:
     """An unsolicited neighbour advertisement to all nodes with the override flag (RFC 4861, 7.2.6)."""
     own = _bytes(mac)

@@ -22,9 +22,11 @@ _SKIPPED = 0.3
 """Of the time: TCP is still finding its speed."""
 _TOKEN_BYTES = 16
 _ANSWER = struct.Struct("!dQ")
-_MIN_RTT = struct.Struct("I")
-_MIN_RTT_AT = 148
-"""tcpi_min_rtt in struct tcp_info (include/uapi/linux/tcp.h), microseconds; there since Linux 4.6."""
+_WORD = struct.Struct("I")
+_TOTAL_RETRANS_AT, _MIN_RTT_AT, _DATA_SEGS_OUT_AT = 100, 148, 156
+"""In struct tcp_info (include/uapi/linux/tcp.h); there since Linux 4.6. The round trip is in microseconds."""
+_ENOUGH = 100
+"""Segments, to speak of a share of them."""
 
 
 class Probed(NamedTuple):
@@ -32,6 +34,11 @@ class Probed(NamedTuple):
 
     bytes_per_s: int
     rtt_ms: float
+    resent: float = 0.0
+    """The share of what was sent, when TCP had found its speed, that had to be sent again."""
+
+
+UNKNOWN = Probed(0, 0.0)
 
 
 def open_sink(address: str) -> tuple[int, str]:
@@ -71,15 +78,30 @@ def probe(address: str, port: int, token: str) -> Probed:
     """Sends to that sink for a tenth of a second; zeros if it does not answer."""
     with contextlib.suppress(OSError, struct.error), socket.create_connection((address, port), PATIENCE_S) as stream:
         stream.sendall(bytes.fromhex(token))
-        block, end = bytes(_BLOCK_BYTES), time.monotonic() + SEND_S
-        while time.monotonic() < end:
+        block, begun = bytes(_BLOCK_BYTES), time.monotonic()
+        before = None
+        while (now := time.monotonic()) < begun + SEND_S:
+            if before is None and now >= begun + SEND_S * _SKIPPED:
+                before = _sent(stream)
             stream.sendall(block)
         stream.shutdown(socket.SHUT_WR)
         seconds, counted = _ANSWER.unpack(stream.recv(_ANSWER.size, socket.MSG_WAITALL))
-        return Probed(int(counted / seconds) if seconds else 0, _min_rtt_ms(stream))
-    return Probed(0, 0.0)
+        rate = int(counted / seconds) if seconds else 0
+        return Probed(rate, _told(stream, _MIN_RTT_AT) / 1000, _share(before, _sent(stream)) if before else 0.0)
+    return UNKNOWN
 
 
-def _min_rtt_ms(stream: socket.socket) -> float:
-    told = stream.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _MIN_RTT_AT + _MIN_RTT.size)
-    return float(_MIN_RTT.unpack_from(told, _MIN_RTT_AT)[0]) / 1000 if len(told) > _MIN_RTT_AT else 0.0
+def _sent(stream: socket.socket) -> tuple[int, int]:
+    """Segments with data, and those of them that went out again."""
+    return _told(stream, _DATA_SEGS_OUT_AT), _told(stream, _TOTAL_RETRANS_AT)
+
+
+def _share(before: tuple[int, int], after: tuple[int, int]) -> float:
+    sent, again = (late - early for early, late in zip(before, after, strict=True))
+    return again / sent if sent >= _ENOUGH else 0.0
+
+
+def _told(stream: socket.socket, at: int) -> int:
+    """A number that the kernel keeps of the connection; 0: this kernel does not."""
+    told = stream.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, at + _WORD.size)
+    return int(_WORD.unpack_from(told, at)[0]) if len(told) > at else 0

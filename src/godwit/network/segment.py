@@ -4,6 +4,10 @@ The frames are broadcasts of the local experimental ethertype (IEEE 802, 88-B5) 
 so that no switch learns anything new: a small one, and one as long as the bridge's MTU allows. A frame tells whether
 its sender has heard the other, so both end as soon as both know. Beside them an ARP probe (RFC 5227) asks for addresses
 that are the VM's: it leaves by the uplinks only, so any answer is somebody else's.
+
+Whatever a host hears of its own has left by one cable and come back by another: the switch takes two uplinks that are
+one to the host for two, or the cables form a loop. Uplinks that share their work divide it by flow, so some of the
+probes are UDP to several ports, of which no program can hold one by chance.
 """
 
 from __future__ import annotations
@@ -11,16 +15,16 @@ from __future__ import annotations
 import asyncio
 import socket
 import struct
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from ipaddress import IPv4Address
 
 from godwit.core.looked import Claim, Heard, SegmentLook
-from godwit.network.frames import arp_probe
+from godwit.network.frames import arp_probe, udp_broadcast
 from godwit.network.netlink import index_of, opened
 from godwit.network.packet import OUTGOING, hearing
-from godwit.network.witness import uplinks
+from godwit.network.witness import listening, spoken_by, uplinks
 
 EVERY_S = 0.03
 LONGEST_S = 1.0
@@ -29,10 +33,12 @@ LONGEST_S = 1.0
 _MAGIC = b"godwit1"
 _BODY = struct.Struct("!7s8sBH")
 _EVERYBODY = b"\xff" * 6
+_FLOWS = (8, 9, 10)
+"""UDP ports: of discard, and two that were never given to anybody."""
 _PROBE, _ARP = 0x88B5, 0x0806
-_SHORTEST = 60
+_SHORTEST, _LONGEST_SHORT = 60, 128
 _HEADER = 14
-_SOL_PACKET, _PACKET_AUXDATA = 263, 8
+_SOL_PACKET, _PACKET_AUXDATA, _PACKET_IGNORE_OUTGOING = 263, 8, 23
 _TP_STATUS_VLAN_VALID = 0x10
 _AUXDATA = struct.Struct("=IIIHHHH")
 
@@ -50,6 +56,8 @@ class Exchange:
     mtu: int = 0
     heard: Heard | None = None
     claims: set[tuple[str, str]] = field(default_factory=set)
+    returned: dict[str, None] = field(default_factory=dict)
+    """The uplinks by which our own frames came in, in order."""
     _is_heard: bool = False
     """The other says that it has heard us to the full."""
     _is_full: bool = False
@@ -59,20 +67,22 @@ class Exchange:
         """What came within a second at most; `NotFound` without such a bridge."""
         self.mtu = await asyncio.to_thread(_mtu, self.bridge)
         ports = await uplinks(self.bridge)
-        sockets = [_listening(port) for port in ports]
-        loop = asyncio.get_running_loop()
-        try:
+        with ExitStack() as stack:
+            sockets = [_listening(port) for port in ports]
             for each in sockets:
-                loop.add_reader(each, self._read, each)
+                _attend(stack, each, self._read)
+                _attend(stack, _echoing(each), self._take_back)
             await self._speak(sockets)
-        finally:
-            for each in sockets:
-                loop.remove_reader(each)
-                each.close()
         claims = tuple(Claim(ip=ip, mac=mac) for ip, mac in sorted(self.claims))
         heard = (self.heard,) if self.heard else ()
         return SegmentLook(
-            network=network, bridge=self.bridge, mtu=self.mtu, uplinks=tuple(ports), heard=heard, claims=claims
+            network=network,
+            bridge=self.bridge,
+            mtu=self.mtu,
+            uplinks=tuple(ports),
+            heard=heard,
+            claims=claims,
+            returned=tuple(self.returned),
         )
 
     async def _speak(self, sockets: Sequence[socket.socket]) -> None:
@@ -90,9 +100,10 @@ class Exchange:
 
     def _frames(self, mac: bytes) -> list[bytes]:
         head = _EVERYBODY + mac + struct.pack("!H", _PROBE)
-        body = head + _BODY.pack(_MAGIC, self.token, self._is_full, self.mtu) + self.own.encode() + b"\0"
+        told = _BODY.pack(_MAGIC, self.token, self._is_full, self.mtu) + self.own.encode() + b"\0"
         asking = [arp_probe(mac, address) for address in self.addresses]
-        return [body.ljust(_SHORTEST, b"\0"), body.ljust(_HEADER + self.mtu, b"\0"), *asking]
+        flows = [udp_broadcast(mac, port, told) for port in _FLOWS]
+        return [(head + told).ljust(_SHORTEST, b"\0"), (head + told).ljust(_HEADER + self.mtu, b"\0"), *asking, *flows]
 
     def _read(self, listening: socket.socket) -> None:
         data, ancillary, _, address = listening.recvmsg(65536, socket.CMSG_SPACE(_AUXDATA.size))
@@ -105,16 +116,27 @@ class Exchange:
             self._claimed(data)
 
     def _take(self, data: bytes, vlan: int | None) -> None:
-        if len(data) < _HEADER + _BODY.size:
-            return
-        magic, token, is_heard, mtu = _BODY.unpack_from(data, _HEADER)
-        name = data[_HEADER + _BODY.size :].split(b"\0", 1)[0].decode(errors="replace")
-        if (magic, token, name) != (_MAGIC, self.token, self.other):
+        is_heard, mtu, name = self._told(data, _HEADER)
+        if name != self.other:
             return
         longest = max(len(data), self.heard.bytes if self.heard else 0)
         self.heard = Heard(host=name, bytes=longest, vlan=vlan)
-        self._is_heard |= bool(is_heard)
+        self._is_heard |= is_heard
         self._is_full |= longest >= _HEADER + mtu
+
+    def _take_back(self, listening: socket.socket) -> None:
+        data, address = listening.recvfrom(_LONGEST_SHORT)
+        if self._told(data, data.find(_MAGIC))[2] == self.own:
+            self.returned[address[0]] = None
+
+    def _told(self, data: bytes, at: int) -> tuple[bool, int, str | None]:
+        """Whether the sender has heard us, its MTU and its name; no name in what is no probe of this exchange."""
+        if at < 0 or len(data) < at + _BODY.size:
+            return False, 0, None
+        magic, token, is_heard, mtu = _BODY.unpack_from(data, at)
+        if (magic, token) != (_MAGIC, self.token):
+            return False, 0, None
+        return bool(is_heard), mtu, data[at + _BODY.size :].split(b"\0", 1)[0].decode(errors="replace")
 
     def _claimed(self, data: bytes) -> None:
         ip = IPv4Address(data[28:32])
@@ -141,3 +163,20 @@ def _listening(port: str) -> socket.socket:
     listening = hearing(port, (_PROBE, _ARP), most_bytes=65535)
     listening.setsockopt(_SOL_PACKET, _PACKET_AUXDATA, 1)
     return listening
+
+
+def _echoing(speaking: socket.socket) -> socket.socket:
+    """Hears what comes in by the same interface from that interface's own address."""
+    port, *_, mac = speaking.getsockname()
+    echoing = listening(port, spoken_by(mac.hex(":")))
+    with suppress(OSError):  # before Linux 4.20
+        echoing.setsockopt(_SOL_PACKET, _PACKET_IGNORE_OUTGOING, 1)
+    return echoing
+
+
+def _attend(stack: ExitStack, ear: socket.socket, read: Callable[[socket.socket], None]) -> None:
+    """What it hears is read, until the stack is unwound."""
+    loop = asyncio.get_running_loop()
+    stack.enter_context(ear)
+    loop.add_reader(ear, read, ear)
+    stack.callback(loop.remove_reader, ear)

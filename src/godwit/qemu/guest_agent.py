@@ -67,6 +67,11 @@ class GuestAgent:
                 return int(told.get("exitcode", -1))
             await asyncio.sleep(LOOK_S)
 
+    async def commands(self) -> frozenset[str]:
+        """What it knows and may do."""
+        told = await self.ask("guest-info")
+        return frozenset(each["name"] for each in told["supported_commands"] if each["enabled"])
+
     async def skew_ms(self, readings: int = READINGS) -> tuple[float, float]:
         """The guest's clock minus ours, and half of the best round trip, within which that is right."""
         best = (0.0, float("inf"))
