@@ -28,6 +28,7 @@ from typing import Any
 from benchmarks.figures import Runs, machine, spread, table, write
 from godwit.agent.observing import AFTER_MS, BEFORE_MS, KEPT_MS, Observer, Window
 from godwit.contract.observed import Observe
+from godwit.core.errors import Failed
 from godwit.lab.control import Order, Verb, ask
 from godwit.lab.scenario import Running, Scenario, wait_until
 from godwit.network.headers import Headers
@@ -118,15 +119,23 @@ def flood(address: str) -> None:
 def at_full_rate(lab: Scenario) -> dict[str, Any]:
     """What recording takes while the VM answers as fast as it can, beside fifty clients."""
     here = lab.where_it_runs("web")[0]
-    node, own = lab.look().node(here).enter, [sys.executable, "-m", "benchmarks.capture_cost"]
+    node = lab.look().node(here).enter
+    own = ["env", f"PYTHONPATH={Path(__file__).parents[1]}", sys.executable, "-m", "benchmarks.capture_cost"]
     tap = next(each["ifname"] for each in _links(node) if each["ifname"].startswith("gw-"))
     clients = _clients(lab)
     flooding = Running([*lab.look().node("client").enter, *own, "flood", _address(lab)])
     time.sleep(BEFORE_S)
-    told = json.loads(Running([*node, *own, "record", tap]).end().out)
+    told = _told([*node, *own, "record", tap])
     for each in (clients, flooding):
         each.close()
-    return dict(told) | json.loads(Running([*node, *own, "frames"]).end().out)
+    return told | _told([*node, *own, "frames"])
+
+
+def _told(words: list[str]) -> dict[str, Any]:
+    done = Running(words).end()
+    if done.status:
+        raise Failed(f"{' '.join(words)}: {done.err}")
+    return dict(json.loads(done.out))
 
 
 def _links(node: list[str]) -> list[dict[str, Any]]:

@@ -384,6 +384,7 @@ def test_rehearsals_are_told_one_by_one_or_as_a_matrix(godwit: Godwit, tmp_path:
     assert "2 of 2 ways passed" in page.read_text()
     assert json.loads(godwit("rehearse", "web-1", "host-b", "--json"))["passed"]
     assert "say where to" in godwit("rehearse", "web-1", status=2)
+    assert "there is no directory" in godwit("rehearse", "web-1", "host-b", "--html", "/none/m.html", status=2)
     assert [vm["name"] for vm in json.loads(godwit("vm", "list", "--json"))] == ["web-1"]
 
 

@@ -60,6 +60,8 @@ def test_json_and_page(files: list[str], tmp_path: Path, capsys: pytest.CaptureF
         (["--capture", "absent.pcap"], "absent.pcap cannot be read"),
         (["--capture", "pyproject.toml"], "neither a pcap nor a pcapng"),
         (["--capture", ".", "--mac", "a"], "no MAC address"),
+        (["--mac", VM], "--mac is about captures"),
+        (["--capture", "a.pcap", "--host", "host-a"], "--host is about hosts"),
     ],
 )
 def test_wrong_input_is_two_and_one_sentence(words: list[str], said: str, capsys: pytest.CaptureFixture[str]) -> None:

@@ -37,7 +37,9 @@ def doctor(
     heartbeat: Annotated[
         str | None, typer.Option(metavar="TIME", help="The longest silence that the VM's cluster bears, such as 5s.")
     ] = None,
-    html: Annotated[Path | None, typer.Option(metavar="FILE", help="Write a page for a browser there.")] = None,
+    html: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Of captures: write a page for a browser there.")
+    ] = None,
     host: Annotated[str | None, typer.Option(help="Look at this host only.")] = None,
     repair: Annotated[bool, typer.Option("--repair", help="Remove leftovers, where that is safe.")] = False,
     json: Annotated[bool, typer.Option("--json", help="Print the diagnosis as JSON.")] = False,
@@ -50,11 +52,18 @@ def doctor(
     Exit status: 0 nothing found, 1 findings, 2 wrong input.
     """
     if not capture:
+        _refuse(
+            ("--mac", mac),
+            ("--heartbeat", heartbeat),
+            ("--html", html),
+            why="is about captures: name one with --capture",
+        )
         from godwit.cli.host_doctor import examine
 
         if examine(host, repair=repair, json=json, manager=manager):
             raise typer.Exit(1)
         return
+    _refuse(("--host", host), ("--repair", repair), why="is about hosts, not captures: leave it out, or --capture")
     from godwit.cli.diagnosis_text import print_diagnosis
     from godwit.cli.show import print_json
 
@@ -67,6 +76,13 @@ def doctor(
         print_diagnosis(diagnosis)
     if diagnosis.findings:
         raise typer.Exit(1)
+
+
+def _refuse(*words: tuple[str, object], why: str) -> None:
+    """Else somebody would believe that what was ignored was heeded."""
+    for name, value in words:
+        if value:
+            raise Invalid(f"{name} {why}")
 
 
 def _diagnose(files: list[Path], macs: list[bytes], heartbeat: str | None) -> Diagnosis:

@@ -35,6 +35,8 @@ def rehearse(
 
     if all_hosts == (host is not None):
         raise Invalid("say where to: a HOST, or --all-hosts for every way between all hosts")
+    if html:
+        _refuse_unwritable(html)
     with connected(manager) as client:
         ways = _ways(client) if host is None else [(None, host)]
         rehearsals = [_rehearse(client, vm, way, is_one=not all_hosts) for way in ways]
@@ -107,6 +109,14 @@ def _print_figures(rehearsal: Rehearsal) -> None:
             ("report", f"godwit migration report {rehearsal.migration}"),
         ]
     )
+
+
+def _refuse_unwritable(file: Path) -> None:
+    """Before rehearsals, which take their time, and not after them."""
+    from godwit.core.errors import Refused
+
+    if not file.parent.is_dir():
+        raise Refused(f"{file} cannot be written: there is no directory {file.parent}; name another file", "html")
 
 
 def _write(rehearsals: Sequence[Rehearsal], file: Path) -> None:

@@ -21,8 +21,8 @@ def vm_is_at_source(case: Case) -> Found:
     yield blocker(
         "vm-not-running",
         f"{case.vm} does not run on {source.host}",
-        f"it is {status.state if status else 'not there'}",
-        f"see `godwit vm show {case.vm}`",
+        f"it is {status.state}" if status else "no QEMU of it is there",
+        f"start it, move it switched off (--cold), or see `godwit vm show {case.vm}`",
     )
 
 

@@ -112,8 +112,8 @@ def frames_do_not_return(case: Case) -> Found:
         if there.returned:
             yield blocker(
                 "network-reflected",
-                f"what {host} sends into network {there.network} comes back to it: the switch takes two uplinks that "
-                "are one to the host for two, or the cables form a loop",
+                f"{host} hears itself on network {there.network}: the switch does not know its uplinks as one, or "
+                "cables form a loop",
                 f"probe frames of {host} itself came in by {', '.join(there.returned)}",
                 f"make the uplinks of {host} one link on both sides (mode 802.3ad, with LACP on the switch; "
                 "active-backup needs nothing there), or find the loop",

@@ -12,7 +12,7 @@ from godwit.contract.host import Host, Nothing, VmRef
 from godwit.contract.looks import ExchangeFrames, FilesLook, LookAtFiles, SegmentProbe, SegmentsLook
 from godwit.core.case import Case
 from godwit.core.errors import GodwitError
-from godwit.core.looked import Looked
+from godwit.core.looked import Looked, VmLook
 from godwit.core.migration import Kind
 from godwit.core.model import VmSpec
 from godwit.core.plan import Move
@@ -41,7 +41,7 @@ async def look_closer(case: Case, source: Host, destination: Host) -> Case:
     if move.kind is not Kind.live:
         return case  # nothing that runs changes its host
     vm, files, segments = await asyncio.gather(
-        tries.ask("the VM", source.look_at_vm, VmRef(name=move.spec.name), otherwise=None),
+        _vm(case, source, tries),
         _files(move, source, destination, tries),
         _segments(move, source, destination, tries),
     )
@@ -67,6 +67,13 @@ class _Tries:
         except (GodwitError, TimeoutError) as error:
             self.failures.append(f"{what}: {str(error) or 'no answer in time'}")
             return otherwise
+
+
+async def _vm(case: Case, source: Host, tries: _Tries) -> VmLook | None:
+    """None: it does not answer, or is not there, which is no failure to look."""
+    if not any(each.name == case.vm for each in case.source.vms):
+        return None
+    return await tries.ask("the VM", source.look_at_vm, VmRef(name=case.vm), otherwise=None)
 
 
 async def _files(move: Move, source: Host, destination: Host, tries: _Tries) -> dict[str, Any]:
