@@ -84,6 +84,12 @@ def test_a_blank_disk_takes_no_room(tmp_path: Path, format: DiskFormat) -> None:
 
 
 @pytest.mark.parametrize("format", list(DiskFormat))
+def test_a_preallocated_one_takes_all(tmp_path: Path, format: DiskFormat) -> None:
+    run(images.make_blank(tmp_path / "disk", format=format, size_bytes=MIB, preallocated=True))
+    assert (tmp_path / "disk").stat().st_blocks * 512 >= MIB
+
+
+@pytest.mark.parametrize("format", list(DiskFormat))
 def test_a_copy_holds_what_the_image_holds_and_is_grown(qcow2: Path, tmp_path: Path, format: DiskFormat) -> None:
     copy = tmp_path / "copy"
     run(images.copy(run(images.look(qcow2)), copy, format=format, size_bytes=64 * MIB))

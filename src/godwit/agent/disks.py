@@ -37,7 +37,9 @@ class Disks:
             case Blank(size_bytes=size_bytes):
                 self._refuse_too_large(request, size_bytes)
                 with directory.claimed(place):
-                    await images.make_blank(place, format=request.format, size_bytes=size_bytes)
+                    await images.make_blank(
+                        place, format=request.format, size_bytes=size_bytes, preallocated=request.preallocated
+                    )
             case FromImage():
                 size_bytes = await self._from_image(request, request.content, place)
             case Seed(files=files):
@@ -53,6 +55,7 @@ class Disks:
             size_bytes=size_bytes,
             read_only=isinstance(request.content, Seed),
             clustered=request.clustered,
+            preallocated=request.preallocated,
         )
 
     def remove(self, request: RemoveDisk) -> None:
@@ -116,6 +119,7 @@ class Disks:
             size_bytes=size_bytes,
             read_only=isinstance(request.content, Seed),
             clustered=request.clustered,
+            preallocated=request.preallocated,
         )
         await self._datastores.unit(disk)
         if isinstance(source, bytes):

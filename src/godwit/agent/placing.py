@@ -47,7 +47,9 @@ class Placing:
                 made = (*made, disk)
                 note.write(request.model_copy(update={"disks": made}))
                 with directory.claimed(place):
-                    await images.make_blank(place, format=disk.format, size_bytes=disk.size_bytes)
+                    await images.make_blank(
+                        place, format=disk.format, size_bytes=disk.size_bytes, preallocated=disk.preallocated
+                    )
                 self._datastores.told_apart(disk.datastore)
             note.write(request)
         except BaseException:

@@ -63,12 +63,17 @@ def _nic(text: str) -> dict[str, str]:
 
 
 def _disk(text: str) -> dict[str, Any]:
-    """`NAME:SIZE[:DATASTORE][:FORMAT]`."""
+    """`NAME:SIZE[:DATASTORE][:FORMAT][:preallocated]`."""
     name, size, *more = text.split(":") if ":" in text else (text, "")
+    full = {"preallocated": True} if more and more[-1] == "preallocated" else {}
+    more = more[:-1] if full else more
     kinds = ["format" if each in set(DiskFormat) else "datastore" for each in more]
     if not size or len(kinds) > len(set(kinds)):
-        raise Invalid(f"{text!r} is no disk: write NAME:SIZE[:DATASTORE][:FORMAT], such as data:10GiB or data:1GiB:nfs")
-    return {"name": name, "size_bytes": parse_size_bytes(size), **dict(zip(kinds, more, strict=True))}
+        raise Invalid(
+            f"{text!r} is no disk: write NAME:SIZE[:DATASTORE][:FORMAT][:preallocated], such as data:10GiB or "
+            "data:1GiB:nfs"
+        )
+    return {"name": name, "size_bytes": parse_size_bytes(size), **dict(zip(kinds, more, strict=True)), **full}
 
 
 def _from_image(words: ImageWords) -> dict[str, Any]:

@@ -43,7 +43,10 @@ def create_vm(
     ip: Annotated[str | None, typer.Option(metavar="CIDR", help="Of the first card; none: from the pool.")] = None,
     disk: Annotated[
         list[str] | None,
-        typer.Option(metavar="NAME:SIZE[:DATASTORE][:FORMAT]", help="An empty disk, raw or qcow2; may be repeated."),
+        typer.Option(
+            metavar="NAME:SIZE[:DATASTORE][:FORMAT][:preallocated]",
+            help="An empty disk, raw or qcow2, thin if nothing else is said; may be repeated.",
+        ),
     ] = None,
     firmware: Annotated[str, typer.Option(help="bios or uefi; only with a disk image.")] = "bios",
     disk_size: Annotated[str | None, typer.Option(help="What the disk image's copy is grown to.")] = None,

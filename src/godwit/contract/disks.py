@@ -51,6 +51,8 @@ class CreateDisk(Value):
     datastore: Name
     format: DiskFormat = DiskFormat.raw
     clustered: bool = False
+    preallocated: bool = False
+    """Of a blank one."""
     unit: str = ""
     """Of an iSCSI target: the one that becomes the disk, by its URL; whatever it held is gone then."""
     content: Content

@@ -76,6 +76,8 @@ class Disk(Value):
     read_only: bool = False
     clustered: bool = False
     """A cluster of VMs writes it: QEMU lets others have it, and the VM cannot be moved live."""
+    preallocated: bool = False
+    """Its file takes all its room from the beginning, and goes on to wherever it goes."""
 
     @property
     def is_lun(self) -> bool:

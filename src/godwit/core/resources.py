@@ -39,6 +39,8 @@ class DiskRequest(Value):
     format: DiskFormat = DiskFormat.raw
     clustered: bool = False
     """A cluster of VMs writes it; such a VM is not moved live."""
+    preallocated: bool = False
+    """It takes all its room at once; else what the guest has written."""
 
 
 class RootDiskRequest(Value):

@@ -60,6 +60,7 @@ def orders(request: VmRequest, spec: VmSpec) -> list[CreateDisk]:
             datastore=each.datastore,
             format=each.format,
             clustered=each.clustered,
+            preallocated=each.preallocated,
             content=Blank(size_bytes=each.size_bytes),
         )
         for each in request.disks

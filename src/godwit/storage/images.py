@@ -43,9 +43,10 @@ async def look(path: Path) -> DiskImage:
     return DiskImage(path=path, format=DiskFormat(told["format"]), size_bytes=told["virtual-size"])
 
 
-async def make_blank(place: Path, *, format: DiskFormat, size_bytes: int) -> None:
-    """The file is a disk of zeros that takes hardly any room."""
-    await _qemu_img("create", "-q", "-f", format, str(place), str(size_bytes), timeout_s=LOOK_TIMEOUT_S)
+async def make_blank(place: Path, *, format: DiskFormat, size_bytes: int, preallocated: bool = False) -> None:
+    """The file is a disk of zeros that takes hardly any room, or has all that it will ever need."""
+    room = ("-o", "preallocation=falloc") if preallocated else ()
+    await _qemu_img("create", "-q", "-f", format, *room, str(place), str(size_bytes), timeout_s=LOOK_TIMEOUT_S)
 
 
 async def copy(image: DiskImage, place: Path, *, format: DiskFormat, size_bytes: int) -> None:

@@ -84,6 +84,7 @@ class FakeDisks:
             size_bytes=size_bytes or 1 << 30,
             read_only=isinstance(request.content, Seed),
             clustered=request.clustered,
+            preallocated=request.preallocated,
         )
         self._make(disk, request)
         return disk
