@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from pathlib import Path
 
 import pytest
 from tests.lab.disks import assert_whole, blocks, files, go, lab_with_disks
@@ -66,6 +67,8 @@ def cancelled(lab: Scenario, here: str, there: str, moving: Moving) -> None:
     lab.demand("migration", "cancel", moving.id)
 
 
+GO_ON = {source_agent, destination_agent, manager, all_daemons}
+"""What was copied goes on as if nothing had happened."""
 STRIKES = (
     source_agent,
     destination_agent,
@@ -103,6 +106,7 @@ def test_struck_while_disks_and_vm_go(lab: Scenario, step: str, strike: Strike) 
         (records,) = traffic.stop().clients
 
     assert_one_whole_vm(lab, migration, here, there)
+    assert migration.phase is Phase.done or strike not in GO_ON, migration
     if strike is not migration_link:  # the guest's writes wait for the copy until it is given up
         assert (records.survived, records.verified, records.error) == (True, True, None)
     lab.demand("vm", "stop", "web", "--grace", "0s")
@@ -141,6 +145,40 @@ def test_only_disks_go_and_the_manager_is_killed(lab: Scenario, how: tuple[str, 
     assert lab.client.vm("web").state is (VmState.stopped if "--cold" in how else VmState.running)
     lab.wait_tidy()
     go(lab, "--datastore", "local", *(("--cold",) if "--cold" in how else ()))
+
+
+@pytest.mark.parametrize("sides", ["source", "destination", "both"])
+def test_a_cold_copy_goes_on_when_storage_daemons_die(lab: Scenario, sides: str) -> None:
+    with running(lab) as (here, there):
+        lab.demand("vm", "stop", "web", "--grace", "0s")
+    before = [blocks(lab, name) for name in ("journal", "data")]
+    moving = lab.start("migrate", "web", there, "--cold", *SLOW, "--detach")
+    id = moving.end().out.split()[0]
+    wait_until("disks go", lambda: STEPS["disks"](lab.client.migration(id)))
+    for host in {"source": [here], "destination": [there], "both": [here, there]}[sides]:
+        for pid in storage_daemons(lab, host):
+            kill(pid)
+    wait_until("it has ended", lambda: lab.client.migration(id).is_ended)
+
+    assert lab.client.migration(id).phase is Phase.done, lab.client.migration(id).error
+    assert files(lab) == [f"{there}/{name}" for name in ("data.qcow2", "journal.raw")]
+    assert [blocks(lab, name) for name in ("journal", "data")] == before
+    lab.wait_tidy()
+
+
+def storage_daemons(lab: Scenario, host: str) -> list[int]:
+    """Of QEMU, in that host's network."""
+    network = os.readlink(f"/proc/{lab.look().node(host).pid}/ns/net")
+    found = []
+    for process in Path("/proc").iterdir():
+        with suppress(OSError):
+            is_one = process.name.isdigit() and b"qemu-storage-daemon" in (process / "cmdline").read_bytes().split(
+                b"\0"
+            )
+            if is_one and os.readlink(process / "ns/net") == network:
+                found.append(int(process.name))
+    assert found, f"no storage daemon is on {host}"
+    return found
 
 
 def test_twenty_times_round(lab: Scenario) -> None:

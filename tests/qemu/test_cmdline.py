@@ -81,6 +81,7 @@ def test_disks_bypass_the_page_cache_and_are_locked() -> None:
         "filename": "/disks/a,b.raw",
         "locking": "on",
         "cache": {"direct": True},
+        "discard": "unmap",
     }
 
 

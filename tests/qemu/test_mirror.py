@@ -16,12 +16,13 @@ from godwit.core.model import MIB, Disk, DiskFormat, DiskMove
 from godwit.qemu import disk_key, mirror, storage_daemon
 from godwit.qemu.blocks import open_disk
 from godwit.qemu.machine import Machine
+from godwit.storage import images
 
 SIZE = 8 * MIB
 
 
-def a_disk(path: Path, *, read_only: bool = False, format: DiskFormat = DiskFormat.raw) -> Disk:
-    return Disk(name="data", datastore="local", path=str(path), size_bytes=SIZE, read_only=read_only, format=format)
+def a_disk(path: Path, *, format: DiskFormat = DiskFormat.raw, **more: bool) -> Disk:
+    return Disk(name="data", datastore="local", path=str(path), size_bytes=SIZE, format=format, **more)
 
 
 @asynccontextmanager
@@ -36,7 +37,9 @@ async def daemon(directory: Path) -> AsyncIterator[Machine]:
 @pytest.fixture
 def full(tmp_path: Path) -> Path:
     path = tmp_path / "full.raw"
-    path.write_bytes(bytes(SIZE // 2) + os.urandom(SIZE // 2))
+    with path.open("wb") as file:
+        file.seek(SIZE // 2)
+        file.write(os.urandom(SIZE // 2))
     return path
 
 
@@ -79,6 +82,54 @@ def test_a_disk_goes_over_the_network_encrypted(full: Path, empty: Path, tmp_pat
     subprocess.run(["qemu-img", "compare", "-q", str(full), str(empty)], check=True)
     subprocess.run(["qemu-img", "check", "-q", str(empty)], check=True)
     assert empty.stat().st_blocks * 512 < SIZE * 3 // 4, "zeros take no room"
+
+
+@pytest.mark.parametrize("over_the_network", [False, True])
+@pytest.mark.parametrize("preallocated", [False, True])
+def test_a_copy_takes_what_its_disk_holds_or_all_its_room(
+    full: Path, tmp_path: Path, over_the_network: bool, preallocated: bool
+) -> None:
+    copy = tmp_path / "copy.raw"
+    asyncio.run(images.make_blank(copy, format=DiskFormat.raw, size_bytes=SIZE, preallocated=preallocated))
+    move = DiskMove(disk=a_disk(full), to=a_disk(copy, preallocated=preallocated))
+
+    async def story() -> None:
+        async with daemon(tmp_path / "a") as source, daemon(tmp_path / "b") as destination:
+            await open_disk(source.monitor, "disk0", move.disk)
+            at = None
+            if over_the_network:
+                await open_disk(destination.monitor, "disk0", move.to)
+                at = await mirror.serve(destination.monitor, (move.to,), address="127.0.0.1", encrypted=False)
+            await mirror.start(source.monitor, move, server=at, encrypted=False, bytes_per_s=0)
+            await until_ready(source)
+            await mirror.finish(source.monitor, timeout_s=20)
+            await mirror.clear(source.monitor, (move,))
+
+    asyncio.run(story())
+    assert copy.read_bytes() == full.read_bytes()
+    taken = copy.stat().st_blocks * 512
+    assert (taken >= SIZE) if preallocated else (taken <= SIZE // 2 + MIB), taken
+
+
+def test_a_disk_that_reads_from_an_image_is_made_whole(full: Path, empty: Path, tmp_path: Path) -> None:
+    """What differs from the image, and what does not."""
+    linked = tmp_path / "linked.qcow2"
+    words = ["-q", "-f", "qcow2", "-b", str(full), "-F", "raw", str(linked), str(SIZE)]
+    subprocess.run(["qemu-img", "create", *words], check=True)
+    subprocess.run(["qemu-io", "-c", "write -P 7 1M 64k", str(linked)], check=True, capture_output=True)
+    move = DiskMove(disk=a_disk(linked, format=DiskFormat.qcow2), to=a_disk(empty, format=DiskFormat.qcow2))
+
+    async def story() -> None:
+        async with daemon(tmp_path / "a") as machine:
+            await open_disk(machine.monitor, "disk0", move.disk)
+            await mirror.start(machine.monitor, move, server=None, encrypted=False, bytes_per_s=0)
+            await until_ready(machine)
+            await mirror.finish(machine.monitor, timeout_s=20)
+
+    asyncio.run(story())
+    subprocess.run(["qemu-img", "compare", "-q", str(linked), str(empty)], check=True)
+    told = subprocess.run(["qemu-img", "info", str(empty)], check=True, capture_output=True, text=True).stdout
+    assert "backing" not in told
 
 
 def test_a_copy_is_broken_off_and_nothing_is_left_of_it(full: Path, empty: Path, tmp_path: Path) -> None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -14,7 +16,7 @@ from godwit.agent.storage_daemons import StorageDaemons
 from godwit.agent.vms import Vms
 from godwit.contract.disks import Finished, MirrorDisks, Served, ServeDisks
 from godwit.contract.host import Order
-from godwit.core.errors import Failed, GodwitError, Refused
+from godwit.core.errors import Failed, GodwitError, Refused, Unreachable
 from godwit.core.migration import DiskProgress, Event, EventKind, Progress
 from godwit.core.model import Disk, DiskMove, Fact, Name, VmSpec
 from godwit.core.ownership import Ownership
@@ -41,6 +43,19 @@ class Mirrored(Fact):
     request: MirrorDisks
     started_at_ms: float
     finished: tuple[Name, ...] = ()
+    done_bytes: dict[Name, int] = {}
+    """Of disks that nobody writes: what lies before is on the copy, whoever dies."""
+
+    def with_done(self, done: dict[str, int]) -> Mirrored:
+        """Further by these."""
+        return self.model_copy(update={"done_bytes": self.done_bytes | done})
+
+
+class _Turn:
+    """Of whoever follows a copy: the last that asked, and nobody who asked before and was not told yet to go."""
+
+    def __init__(self, before: _Turn | None) -> None:
+        self.lock: asyncio.Lock = before.lock if before else asyncio.Lock()
 
 
 class Mirroring:
@@ -49,6 +64,7 @@ class Mirroring:
     def __init__(self, vms: Vms, daemons: StorageDaemons) -> None:
         self._vms = vms
         self._daemons = daemons
+        self._turns: dict[str, _Turn] = {}
 
     async def serve(self, request: ServeDisks) -> Served:
         """Disks that were placed here can be written over the migration network, by whoever has the key, if any."""
@@ -67,22 +83,40 @@ class Mirroring:
         return served
 
     async def mirror(self, request: MirrorDisks) -> AsyncIterator[Event]:
-        """Each disk is copied and then kept equal; begun once, and followed from where it is."""
+        """Each disk is copied and then kept equal; begun once, and followed from where it is.
+
+        `Unreachable` if the storage daemon of a VM that is off has died: asked again, another one goes on.
+        """
+        try:
+            async for event in self._mirror(request):
+                yield event
+        except Failed as error:
+            if self._running(request.vm) or not await self._daemons.has_died(request.vm):
+                raise
+            why = f"the storage daemon that copied disks of {request.vm} on {self._vms.config.host} has died"
+            raise Unreachable(f"{why}: another one goes on") from error
+
+    async def _mirror(self, request: MirrorDisks) -> AsyncIterator[Event]:
         note = self._note(request.vm)
         known = note.read()
         if known is None or known.request.order() != request.order():
             known = Mirrored(request=request, started_at_ms=time.time() * 1000)
-            note.write(known)
         if known.finished:
             return
         machine = await self._machine(request.vm, tuple(move.disk for move in request.moves))
-        if began_ms := await self._start_missing(machine, request):
-            known = known.model_copy(update={"started_at_ms": began_ms})
-            note.write(known)
+        turn = self._turns[request.vm] = _Turn(self._turns.get(request.vm))
+        async with turn.lock:
+            known = await self._begun(machine, known, request)
         watch = _Watch(request.moves, known.started_at_ms, patience_s=await self._patience_s(machine, request.vm))
         with machine.monitor.listening() as events:
             while True:
-                copies = await mirror.look(machine.monitor)
+                async with turn.lock:
+                    if self._turns[request.vm] is not turn:
+                        return
+                    copies = await mirror.look(machine.monitor)
+                    if done := await self._ranges_done(machine, known, copies):
+                        known = await self._begun(machine, known.with_done(done), request)
+                        continue
                 yield watch.progress(copies)
                 if watch.stands_still():
                     yield _stands_still()
@@ -156,8 +190,33 @@ class Mirroring:
     async def _patience_s(self, machine: Machine, vm: str) -> float:
         return WAITING_S if self._running(vm) and await mirror.writes_wait(machine.monitor) else PATIENCE_S
 
-    async def _start_missing(self, machine: Machine, request: MirrorDisks) -> float | None:
+    async def _ranges_done(self, machine: Machine, known: Mirrored, copies: tuple[Copy, ...]) -> dict[str, int]:
+        """How far disks are done of which a range, but not the last, has just been; their jobs are gone."""
+        disks, found = {move.disk.name: move.disk for move in known.request.moves}, dict[str, int]()
+        for each in copies:
+            end = mirror.range_end(disks[each.disk], each.begin)
+            is_done = each.is_ready or (each.is_over and not each.error)
+            if each.is_part and is_done and end < disks[each.disk].size_bytes:
+                await mirror.end_range(machine.monitor, each, timeout_s=FINISH_S)
+                found[each.disk] = end
+        return found
+
+    async def _begun(self, machine: Machine, known: Mirrored, request: MirrorDisks) -> Mirrored:
+        """Every disk is being copied to where the request says, from where it is done; so the note says."""
+        note = self._note(request.vm)
+        if known.request != request:  # whoever served died, and another serves: what it had not flushed is copied again
+            await mirror.break_off(machine.monitor, request.moves)
+            await self._machine(request.vm, tuple(move.disk for move in request.moves))  # opened again
+            known = known.model_copy(update={"request": request})
+        note.write(known)
+        if began_ms := await self._start_missing(machine, known):
+            known = known.model_copy(update={"started_at_ms": began_ms})
+            note.write(known)
+        return known
+
+    async def _start_missing(self, machine: Machine, known: Mirrored) -> float | None:
         """When the first of all was begun; none: some were before."""
+        request, nobody_writes = known.request, self._running(known.request.vm) is None
         served = request.served
         begun = {each.disk for each in await mirror.look(machine.monitor)}
         missing = [move for move in request.moves if move.disk.name not in begun]
@@ -171,8 +230,9 @@ class Mirroring:
                 server=served.address if served else None,
                 encrypted=bool(served and served.key),
                 bytes_per_s=(request.bandwidth_bytes_per_s or 0) // len(request.moves),
+                begin=known.done_bytes.get(move.disk.name, 0) if nobody_writes else None,
             )
-        return None if begun else began_ms
+        return None if begun or known.done_bytes else began_ms
 
     async def _pivot(self, vm: LocalVm, request: MirrorDisks) -> Finished:
         """What QEMU uses afterwards is what counts, and what the passport says."""
@@ -231,6 +291,7 @@ class _Watch:
                 raise Failed(f"disk {each.disk} could not be copied: {each.error or 'its job ended'}", "disk-copy")
             if each.is_ready:
                 self.ready_after_ms.setdefault(each.disk, time.time() * 1000 - self._started_at_ms)
+        copies = tuple(map(self._in_whole, copies))
         copied, total = (sum(getattr(each, key) for each in copies) for key in ("copied_bytes", "total_bytes"))
         self._check_silence(copied, all(each.is_ready for each in copies))
         elapsed_s = max(time.time() - self._started_at_ms / 1000, 0.001)
@@ -251,6 +312,13 @@ class _Watch:
         disks = ", ".join(f"{each.disk} {each.copied_bytes * 100 // max(each.total_bytes, 1)} %" for each in copies)
         text = f"disks: {disks}, {bandwidth / 2**20:.0f} MiB/s"
         return Event(at=datetime.now(UTC), kind=EventKind.progressed, text=text, progress=progress)
+
+    def _in_whole(self, copy: Copy) -> Copy:
+        """With what lies around its range."""
+        disk = next(move.disk for move in self._moves if move.disk.name == copy.disk)
+        after = disk.size_bytes - mirror.range_end(disk, copy.begin) if copy.is_part else 0
+        total = copy.begin + copy.total_bytes + after
+        return replace(copy, copied_bytes=copy.begin + copy.copied_bytes, total_bytes=total)
 
     def stands_still(self) -> bool:
         """Nothing has been copied for a while; true once."""

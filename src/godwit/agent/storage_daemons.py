@@ -21,16 +21,20 @@ class StorageDaemons:
         self._known: dict[str, Machine] = {}
 
     async def find(self, vm: str) -> Machine | None:
-        """That VM's, if it has one."""
-        known = self._known.get(vm)
-        if known and not known.monitor.closed.done():
-            return known
-        try:
-            self._known[vm] = await Machine.adopt(self._place(vm))
-        except NotFound:
-            self._known.pop(vm, None)
-            return None
-        return self._known[vm]
+        """That VM's, if it has one that lives."""
+        machine = self._known.get(vm)
+        if machine is None or machine.monitor.closed.done():
+            try:
+                machine = self._known[vm] = await Machine.adopt(self._place(vm))
+            except NotFound:
+                self._known.pop(vm, None)
+                return None
+        return machine if (await machine.history()).is_alive else None
+
+    async def has_died(self, vm: str) -> bool:
+        """That VM had one, which nobody has ended."""
+        machine = self._known.get(vm)
+        return machine is not None and not (await machine.history()).is_alive
 
     async def with_disks(self, vm: str, disks: tuple[Disk, ...]) -> Machine:
         """That VM's has these disks open; `Failed` if one cannot be opened. Asked again, it is the same."""

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 
 from godwit.contract.disks import MirrorDisks, PlaceDisks, RemoveDisk, Served, ServeDisks
 from godwit.core.errors import GodwitError, Unreachable
+from godwit.core.migration import EventKind, Kind
 from godwit.core.model import DiskMove
 from godwit.core.phase import DEADLINES_S, Phase
 from godwit.core.plan import Plan
@@ -45,29 +47,49 @@ async def mirrored(plan: Plan, sides: Sides) -> AsyncIterator[None]:
         return
     wanted = order(plan.move)
     async with undone_by(lambda: sides.source.end_mirror(wanted), sides.diary):
-        async with phase(Phase.copying, sides.diary, limit_s=left_s(plan, sides) or limit_s(plan)):
-            await _mirror(plan, sides)
+        await copy_disks(plan, sides)
         yield
+
+
+async def copy_disks(plan: Plan, sides: Sides) -> None:
+    """All copies are equal, and kept so."""
+    async with phase(Phase.copying, sides.diary, limit_s=left_s(plan, sides) or limit_s(plan)):
+        await _mirror(plan, sides)
 
 
 async def _mirror(plan: Plan, sides: Sides) -> None:
     """A host that is being restarted is asked again: what it has begun goes on, and is followed from where it is."""
-    words = order(plan.move).model_dump()
-    served: Served | None = None
-    if not plan.stays:
-        there = ServeDisks(**words, disks=tuple(move.to for move in plan.disks), tls=plan.tls)
-        served = await asked(lambda: sides.destination.serve_disks(there), sides.diary)
-    wanted = MirrorDisks(
-        **words, moves=plan.disks, served=served, bandwidth_bytes_per_s=plan.move.request.bandwidth_bytes_per_s
-    )
+    words = order(plan.move).model_dump() | {"moves": plan.disks}
+    wanted = MirrorDisks(**words, bandwidth_bytes_per_s=plan.move.request.bandwidth_bytes_per_s)
+    served = await _served(plan, sides)
     while True:
         try:
-            async for event in sides.source.mirror_disks(wanted):
-                await sides.diary.record(event)
-            return
+            served = await _followed(wanted.model_copy(update={"served": served}), plan, sides)
+            if served is None:
+                return
         except Unreachable as error:
             await warn(sides.diary, f"asking the source again: {error}")
             await asyncio.sleep(ASK_AGAIN_S)
+
+
+async def _followed(wanted: MirrorDisks, plan: Plan, sides: Sides) -> Served | None:
+    """All copies are equal; else where they are to be written from now on, because whoever served them died."""
+    async for event in sides.source.mirror_disks(wanted):
+        await sides.diary.record(event)
+        if event.kind is EventKind.warned and plan.move.kind is Kind.cold:
+            served = await _served(plan, sides)
+            if served != wanted.served:
+                return served
+    return None
+
+
+async def _served(plan: Plan, sides: Sides) -> Served | None:
+    """Where copies can be written; none: on the source's own host."""
+    if plan.stays:
+        return None
+    disks = tuple(move.to for move in plan.disks)
+    there = ServeDisks(**order(plan.move).model_dump(), disks=disks, tls=plan.tls)
+    return await asked(lambda: sides.destination.serve_disks(there), sides.diary)
 
 
 def limit_s(plan: Plan) -> float:
@@ -90,8 +112,9 @@ async def keep_new_disks(plan: Plan, sides: Sides) -> None:
 async def remove_old(plan: Plan, sides: Sides, moves: Iterable[DiskMove]) -> None:
     """What these disks were before they went is gone, or the diary tells of it."""
     for move in moves:
+        wanted = RemoveDisk(vm=plan.move.spec.name, disk=move.disk)
         try:
-            await sides.source.remove_disk(RemoveDisk(vm=plan.move.spec.name, disk=move.disk))
+            await asked(functools.partial(sides.source.remove_disk, wanted), sides.diary)
         except GodwitError as error:
             left = f"{move.disk.path} on {plan.move.source} is no disk of {plan.move.spec.name} any more"
             await warn(sides.diary, f"{left}, and could not be removed: {error.message}")

@@ -54,12 +54,17 @@ async def prepared(plan: Plan, sides: Sides) -> AsyncIterator[None]:
 async def copied(plan: Plan, sides: Sides) -> AsyncIterator[None]:
     """Memory is at the destination but for a rest that fits into the blackout."""
     asked = order(plan.move)
-    unknown = f"it is not known whether {plan.move.source} still runs {plan.move.spec.name}"
-    async with undone_by(lambda: sides.source.abort_outgoing(asked), sides.diary, in_doubt_without=unknown):
+    abort = undone_by(lambda: sides.source.abort_outgoing(asked), sides.diary, in_doubt_without=unknown(plan))
+    async with abort:
         async with phase(Phase.copying, sides.diary, limit_s=left_s(plan, sides)):
             async for event in sides.source.copy(asked):
                 await sides.diary.record(event)
         yield
+
+
+def unknown(plan: Plan) -> str:
+    """What is not known of a source that does not say that it has its VM back."""
+    return f"it is not known whether {plan.move.source} still runs {plan.move.spec.name}"
 
 
 def left_s(plan: Plan, sides: Sides) -> float | None:

@@ -16,15 +16,19 @@ from typing import Any
 from zlib import crc32
 
 from godwit.core.errors import Failed, GodwitError, TimedOut, Unreachable
-from godwit.core.model import Disk, DiskMove
-from godwit.qemu.blocks import close_node, node_of, open_disk
+from godwit.core.model import MIB, Disk, DiskMove
+from godwit.qemu.blocks import close_node, close_parts, node_of, open_disk, open_part
 from godwit.qemu.disk_key import OBJECT
 from godwit.qemu.monitor import Listening, Monitor
 
 RECONNECT_S = 10
 """A connection that breaks is made anew for so long before the copy fails; meanwhile a guest's writes may wait."""
 FLUSH_S = 3.0
+RANGE_BYTES = 256 * MIB
+"""Of a disk that nobody writes: copied and flushed at once; less than this is copied again when somebody dies."""
 _JOB = "mirror-"
+_AT = "_"
+"""No disk's name has it."""
 _COPY = "to-"
 _FILL = "fill-"
 _TRIES = 8
@@ -35,11 +39,19 @@ class Copy:
     """One disk's job."""
 
     disk: str
+    begin: int
+    """Where the range that is copied begins; what lies before it is done, and there to stay."""
+    job: str
     status: str
     """QEMU's word: running, ready, paused, concluded, ..."""
     copied_bytes: int
     total_bytes: int
     error: str | None
+
+    @property
+    def is_part(self) -> bool:
+        """Of its disk."""
+        return _AT in self.job
 
     @property
     def is_ready(self) -> bool:
@@ -55,8 +67,10 @@ class Copy:
 async def serve(monitor: Monitor, disks: tuple[Disk, ...], *, address: str, encrypted: bool) -> str:
     """These disks can be written at this `address:port`, each under its name.
 
-    One that its VM may only read gets a second node, by which it is filled; QEMU must not run the VM meanwhile.
+    One that its VM may only read gets a second node, by which it is filled; QEMU must not run the VM meanwhile. What
+    somebody had begun who was killed is begun anew.
     """
+    await stop_serving(monitor, disks)
     port = await _start_server(monitor, address, {"tls-creds": OBJECT} if encrypted else {})
     for number, disk in enumerate(disks):
         name = f"{_FILL}{number}" if disk.read_only else await node_of(monitor, disk)
@@ -104,22 +118,48 @@ async def stop_serving(monitor: Monitor, disks: tuple[Disk, ...]) -> None:
             await close_node(monitor, f"{_FILL}{number}")
 
 
-async def start(monitor: Monitor, move: DiskMove, *, server: str | None, encrypted: bool, bytes_per_s: int) -> None:
+async def start(
+    monitor: Monitor, move: DiskMove, *, server: str | None, encrypted: bool, bytes_per_s: int, begin: int | None = None
+) -> None:
     """The disk is being copied to its place on that server, or on this host; 0 bytes per second: without a limit.
 
-    A copy on a server that cannot be written just now waits, and `go_on` lets it try again.
+    Of a disk that nobody writes only the range that begins there, so that what is done is done whoever dies. A copy on
+    a server that cannot be written just now waits, and `go_on` lets it try again.
     """
-    name = copy_node(move)
+    name, job = copy_node(move), _JOB + move.disk.name
+    await close_parts(monitor)
     await close_node(monitor, name)
     if server is None:
         await open_disk(monitor, name, writable(move.to))
     else:
-        await monitor.execute("blockdev-add", _remote(name, move.to.name, server, encrypted))
+        thin = {} if move.to.preallocated else {"detect-zeroes": "unmap", "discard": "unmap"}
+        await monitor.execute("blockdev-add", _remote(name, move.to.name, server, encrypted) | thin)
+    disk = await node_of(monitor, move.disk)
+    if begin is not None and range_end(move.disk, 0) < move.disk.size_bytes:
+        part = {"offset": begin, "size": range_end(move.disk, begin) - begin}
+        disk, name = await open_part(monitor, disk, **part), await open_part(monitor, name, **part)
+        job = f"{job}{_AT}{begin}"
     synchronous = not await _can_change(monitor)
-    words = {"job-id": _JOB + move.disk.name, "device": await node_of(monitor, move.disk), "target": name}
+    words = {"job-id": job, "device": disk, "target": name}
     how = {"sync": "full", "copy-mode": "write-blocking" if synchronous else "background", "auto-dismiss": False}
     lasting = {"on-target-error": "stop"} if server else {}  # its bitmap knows what is still to be copied
     await monitor.execute("blockdev-mirror", {**words, **how, **lasting, "speed": bytes_per_s})
+
+
+def range_end(disk: Disk, begin: int) -> int:
+    """Of the range that begins there."""
+    return min(begin + RANGE_BYTES, disk.size_bytes)
+
+
+async def end_range(monitor: Monitor, copy: Copy, *, timeout_s: float) -> None:
+    """What it copies is done, and nothing is left of its job; it was ready, which it is when all has been flushed."""
+    with monitor.listening() as events:
+        if not copy.is_over:
+            await monitor.execute("block-job-cancel", device=copy.job)
+        (ended,) = [each for each in await _all_over(monitor, events, timeout_s, copy.job) if each.job == copy.job]
+    if ended.error:
+        raise Failed(f"disk {copy.disk} could not be copied: {ended.error}", "disk-copy")
+    await monitor.execute("job-dismiss", id=copy.job)
 
 
 def copy_node(move: DiskMove) -> str:
@@ -137,8 +177,6 @@ def _remote(name: str, export: str, server: str, encrypted: bool) -> dict[str, o
         "server": address,
         "export": export,
         "reconnect-delay": RECONNECT_S,
-        "detect-zeroes": "unmap",
-        "discard": "unmap",
         **tls,
     }
 
@@ -149,7 +187,7 @@ async def go_on(monitor: Monitor, copies: tuple[Copy, ...]) -> None:
         return
     for each in await monitor.execute("query-block-jobs"):
         if each["device"].startswith(_JOB) and each["io-status"] == "nospace":
-            name = each["device"].removeprefix(_JOB)
+            name = each["device"].removeprefix(_JOB).partition(_AT)[0]
             raise Failed(
                 f"disk {name} could not be copied: there is no room left where it goes; free some", "disk-full"
             )
@@ -171,7 +209,9 @@ async def look(monitor: Monitor) -> tuple[Copy, ...]:
     """Every disk that is copied, or was until its job ended."""
     return tuple(
         Copy(
-            disk=each["id"].removeprefix(_JOB),
+            disk=each["id"].removeprefix(_JOB).partition(_AT)[0],
+            begin=int(each["id"].partition(_AT)[2] or 0),
+            job=each["id"],
             status=each["status"],
             copied_bytes=each["current-progress"],
             total_bytes=each["total-progress"],
@@ -194,7 +234,7 @@ async def hold_equal(monitor: Monitor) -> None:
     """Every write waits for the copy from now on, so that what is left when the vCPUs stop is next to nothing."""
     if await _can_change(monitor):
         for each in await look(monitor):
-            change = {"id": _JOB + each.disk, "type": "mirror", "copy-mode": "write-blocking"}
+            change = {"id": each.job, "type": "mirror", "copy-mode": "write-blocking"}
             await monitor.execute("block-job-change", change)
 
 
@@ -214,17 +254,17 @@ async def _ended(monitor: Monitor, command: str, *, timeout_s: float) -> tuple[C
         copies = await look(monitor)
         for each in copies:
             if each.is_ready:
-                await monitor.execute(command, {key: _JOB + each.disk})
+                await monitor.execute(command, {key: each.job})
         late = [each.disk for each in copies if not each.is_ready and not each.is_over]
         if late:
             raise Failed(f"{', '.join(late)} is not copied yet: the move was asked to end too early", "disk-not-ready")
         return await _all_over(monitor, events, timeout_s)
 
 
-async def _all_over(monitor: Monitor, events: Listening, timeout_s: float) -> tuple[Copy, ...]:
+async def _all_over(monitor: Monitor, events: Listening, timeout_s: float, only: str = _JOB) -> tuple[Copy, ...]:
     try:
         async with asyncio.timeout(timeout_s):
-            while not all(each.is_over for each in await look(monitor)):
+            while not all(each.is_over for each in await look(monitor) if each.job.startswith(only)):
                 while (await anext(events)).name != "JOB_STATUS_CHANGE":
                     pass
     except TimeoutError:
@@ -239,7 +279,7 @@ async def break_off(monitor: Monitor, moves: tuple[DiskMove, ...], *, timeout_s:
         for each in await look(monitor):
             if not each.is_over:
                 with contextlib.suppress(Failed):  # it just ended
-                    await monitor.execute("block-job-cancel", device=_JOB + each.disk, force=True)
+                    await monitor.execute("block-job-cancel", device=each.job, force=True)
         await _all_over(monitor, events, timeout_s)
     await clear(monitor, moves)
 
@@ -274,7 +314,8 @@ async def _flush(monitor: Monitor) -> None:
 async def clear(monitor: Monitor, moves: tuple[DiskMove, ...]) -> None:
     """Of jobs that are over nothing is left, nor of nodes that nobody uses."""
     for each in await look(monitor):
-        await monitor.execute("job-dismiss", id=_JOB + each.disk)
+        await monitor.execute("job-dismiss", id=each.job)
+    await close_parts(monitor)
     for move in moves:
         for name in (copy_node(move), await _node_or_none(monitor, move.disk)):
             if name:
