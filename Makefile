@@ -18,9 +18,9 @@ acceptance: ## Run the acceptance tests only: godwit as users meet it
 	@tools/setup acceptance
 	@.venv/bin/pytest tests/acceptance
 
-torture: ## Strike everything at every point of a hand-over: CASES=N draws N by SEED=S; goes on where it stopped
+torture: ## Strike everything at every point of a hand-over: CASES=N draws N by SEED=S; GOES=both or disk: of disks
 	@tools/setup test
-	@.venv/bin/python -m tests.torture.run $(if $(CASES),--cases $(CASES)) $(if $(SEED),--seed $(SEED))
+	@.venv/bin/python -m tests.torture.run $(if $(GOES),--goes $(GOES)) $(if $(CASES),--cases $(CASES)) $(if $(SEED),--seed $(SEED))
 
 captures: ## Record anew what moves look like on the wire, healthy and under each fault
 	@tools/setup captures

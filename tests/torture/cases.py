@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import random
+import re
 import signal
 import socket
 import threading
@@ -12,6 +13,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field
+from enum import StrEnum
 from pathlib import Path
 
 from tests.torture.guest import Writer, disk_path, lost_records, start_beacon
@@ -33,6 +35,17 @@ CUT_S = 8.0
 ALIVE_S = 20.0
 BLACKOUT_MS = 2_000
 """More than a machine with much else to do may want."""
+
+
+class Goes(StrEnum):
+    """What a migration takes elsewhere."""
+
+    memory = "memory"
+    """Its VM's disk stays, where both hosts see it."""
+    both = "both"
+    """The disk goes with it."""
+    disk = "disk"
+    """The VM runs on where it is."""
 
 
 @dataclass(frozen=True)
@@ -69,9 +82,10 @@ class Outcome:
 class Rig:
     """A lab whose daemons have fault points, a VM in it with a disk, its programs, and everybody who watches."""
 
-    def __init__(self, lab: Scenario, directory: Path) -> None:
+    def __init__(self, lab: Scenario, directory: Path, goes: Goes) -> None:
         self.lab = lab
         self.directory = directory
+        self.goes = goes
         self.writer: Writer | None = None
         self._begin_vm()
         nic = lab.client.vm(VM).nics[0]
@@ -87,7 +101,7 @@ class Rig:
             self.writer.close()
 
     def _begin_vm(self) -> None:
-        size = ("--memory", "256MiB", "--cpus", "1", "--network", "lan", "--disk", "data:128MiB")
+        size = ("--memory", "256MiB", "--cpus", "1", "--network", "lan", "--disk", f"data:128MiB:{self.begins_in}")
         self.lab.demand("vm", "create", VM, "--image", "base", *size, "--host", "host-a")
 
     def begin_programs(self) -> None:
@@ -115,9 +129,26 @@ class Rig:
     def other(self, host: str) -> str:
         return next(each for each in self.lab.settings.host_names if each != host)
 
+    @property
+    def begins_in(self) -> str:
+        """The datastore: one that both hosts see, or one that each has for itself."""
+        return "local" if self.goes is Goes.both else "default"
+
     def migrate(self) -> Migration:
-        words = {"vm": VM, "destination": self.other(self.home), "max_blackout_ms": BLACKOUT_MS}
+        words: dict[str, object] = {"vm": VM, "max_blackout_ms": BLACKOUT_MS}
+        if self.goes is not Goes.disk:
+            words["destination"] = self.other(self.home)
+        if self.goes is Goes.both:
+            words["datastore"] = "local"
+        if self.goes is Goes.disk:
+            here = self.lab.client.vm(VM).disks[0].datastore
+            words["datastore"] = {"local": "default", "default": "local"}[here]
         return self.lab.client.migrate(MigrationRequest.model_validate(words))
+
+    def files(self) -> list[str]:
+        """Of disks, wherever they lie."""
+        root = self.lab.lab.data_dir
+        return sorted(str(path) for folder in ("*/local", "datastore") for path in root.glob(f"{folder}/{VM}/*"))
 
     def wait_ended(self, id: str) -> Migration:
         wait_until(f"migration {id} has ended", lambda: self.lab.client.migration(id).is_ended)
@@ -150,12 +181,18 @@ VICTIMS = (
     "agent-link",
     "control-link",
 )
+OF_ONE_HOST = frozenset({"manager", "source-agent", "source-qemu", "source-keeper", "control-link"})
+ABOUT_DISKS = re.compile(r"(place|serve|mirror|finish|keep|discard|remove)_disk|end_mirror|block|nbd|job|continue")
+"""Points that only a move with disks has."""
 LINKS = {"migration-link": "migration-link-down", "agent-link": "agent-link-down", "control-link": "control-link-down"}
 
 
-def matrix(points: Sequence[tuple[str, str]]) -> list[Case]:
-    """Every victim at every point."""
-    return [Case(victim, side, point) for side, point in points for victim in VICTIMS]
+def matrix(points: Sequence[tuple[str, str]], goes: Goes = Goes.memory) -> list[Case]:
+    """Every victim at every point; of a disk that goes, at those that only its going has."""
+    if goes is not Goes.memory:
+        points = [each for each in points if ABOUT_DISKS.search(each[1])]
+    victims = [each for each in VICTIMS if goes is not Goes.disk or each in OF_ONE_HOST]
+    return [Case(victim, side, point) for side, point in points for victim in victims]
 
 
 def drawn(cases: Sequence[Case], number: int, seed: int) -> list[Case]:
@@ -327,10 +364,11 @@ def _check_records(rig: Rig, told: Outcome) -> None:
 
 
 def _check_leftovers(rig: Rig, told: Outcome) -> None:
-    """Processes, directories and memory; tunnels end later by themselves."""
+    """Processes, directories, memory, and files of disks; tunnels end later by themselves."""
     left: dict[str, list[str]] = {}
 
     def clean() -> bool:
+        left["files"] = rig.files()[1:]
         for host in rig.lab.settings.host_names:
             left[host] = [each for each in rig.lab.leftovers(host) if "network links" not in each]
         return not any(left.values())

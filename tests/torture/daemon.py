@@ -11,7 +11,7 @@ import functools
 import os
 import sys
 import tomllib
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,9 @@ from tests.torture.points import Points
 
 from godwit.agent import vms
 from godwit.agent.agent import Agent
+from godwit.contract.disks import MirrorDisks
 from godwit.contract.host import Host, Peer
+from godwit.core.migration import Event
 from godwit.core.ownership import Record
 from godwit.core.phase import Phase
 from godwit.host.journal_file import JournalFile
@@ -31,9 +33,9 @@ from godwit.manager.book import Book
 from godwit.qemu.monitor import Monitor
 from godwit.rpc.wire import verbs
 
-IDLE = {"facts", "watch", "vm_status", "console", "use_datastores", "create_disk", "remove_disk", "start_vm", "stop_vm"}
+IDLE = {"facts", "watch", "vm_status", "console", "use_datastores", "create_disk", "start_vm", "stop_vm"}
 """Verbs that are no part of a migration."""
-STREAMS = {"copy"}
+STREAMS = {"copy", "mirror_disks"}
 ORDERS = [name for protocol in (Host, Peer) for name in verbs(protocol) if name not in IDLE | STREAMS]
 Ask = Callable[[Any], Awaitable[Any]]
 
@@ -75,6 +77,20 @@ def serve(points: Points, verb: str) -> None:
         return await around(points, f"serve {verb}", functools.partial(plain, self))(request)
 
     setattr(Agent, verb, struck)
+
+
+def serve_mirror(points: Points) -> None:
+    plain = Agent.mirror_disks
+
+    @functools.wraps(plain)
+    async def struck(self: Agent, request: MirrorDisks, /) -> AsyncIterator[Event]:
+        points.reach("serve mirror_disks before")
+        async for event in plain(self, request):
+            points.reach(f"serve mirror_disks {event.kind}")
+            yield event
+        points.reach("serve mirror_disks after")
+
+    setattr(Agent, "mirror_disks", struck)  # noqa: B010 - or its type would have to be the same
 
 
 def ask(points: Points) -> None:
@@ -121,6 +137,7 @@ def install(points: Points) -> None:
     vars(vms)["JournalFile"] = struck_journal(points)
     for verb in ORDERS:
         serve(points, verb)
+    serve_mirror(points)
     ask(points)
     qmp(points)
     diary(points)

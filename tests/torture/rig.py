@@ -10,13 +10,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from tests.torture.cases import DAEMON, Rig
+from tests.torture.cases import DAEMON, Goes, Rig
 
 from godwit.lab.scenario import Scenario
 
 
 @contextmanager
-def torture_rig(*, keep_logs: Path | None = None) -> Iterator[Rig]:
+def torture_rig(*, keep_logs: Path | None = None, goes: Goes = Goes.memory) -> Iterator[Rig]:
     """Two hosts, their daemons with fault points, a VM that writes and beats; gone afterwards."""
     with tempfile.TemporaryDirectory(prefix="gw") as name:
         directory = Path(name)
@@ -25,7 +25,7 @@ def torture_rig(*, keep_logs: Path | None = None) -> Iterator[Rig]:
         daemon = shlex.join([sys.executable, str(DAEMON)])
         env = {"GODWIT_LAB_DAEMON": daemon, "GODWIT_TORTURE": str(points)}
         with Scenario(directory, env=env) as lab:
-            rig = Rig(lab, points)
+            rig = Rig(lab, points, goes)
             try:
                 yield rig
             finally:

@@ -13,7 +13,7 @@ import time
 from collections import Counter
 from pathlib import Path
 
-from tests.torture.cases import VICTIMS, Case, Outcome, Rig, drawn, matrix, run
+from tests.torture.cases import VICTIMS, Case, Goes, Outcome, Rig, drawn, matrix, run
 from tests.torture.rig import torture_rig
 
 from godwit.core.errors import GodwitError
@@ -48,12 +48,16 @@ def _options(argv: list[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser()
     parser.add_argument("--cases", type=int, default=0, help="so many, drawn by the seed; 0: all")
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--out", type=Path, default=Path("build/torture.json"))
+    parser.add_argument("--out", type=Path, help="default: build/torture.json, or build/torture-both.json and so on")
+    parser.add_argument("--goes", type=Goes, choices=list(Goes), default=Goes.memory, help="both: the disk with its VM")
     parser.add_argument("--part", default="1/1", help="2/3: the second third, for three runs side by side")
     parser.add_argument("--labs", type=int, default=1000, help="stop after so many labs; exit status 2: go on later")
     parser.add_argument("--again", action="store_true", help="what went wrong is tried again")
     parser.add_argument("--only", default="", help="cases whose victim or place has this in it")
-    return parser.parse_args(argv)
+    options = parser.parse_args(argv)
+    name = "torture" if options.goes is Goes.memory else f"torture-{options.goes}"
+    options.out = options.out or Path("build") / f"{name}.json"
+    return options
 
 
 def _read(options: argparse.Namespace) -> dict[str, dict[str, object]]:
@@ -68,7 +72,7 @@ def _read(options: argparse.Namespace) -> dict[str, dict[str, object]]:
 def _try_some(options: argparse.Namespace, done: dict[str, dict[str, object]]) -> int:
     """A lab's worth of cases; how many are left."""
     logs = options.out.with_suffix(".logs") / str(int(time.time()))
-    with torture_rig(keep_logs=logs) as rig:
+    with torture_rig(keep_logs=logs, goes=options.goes) as rig:
         todo = [each for each in _cases(options, rig) if _key(each.victim, each.at) not in done]
         for number, case in enumerate(todo[:PER_LAB], 1):
             outcome = _tried(rig, case)
@@ -82,7 +86,7 @@ def _try_some(options: argparse.Namespace, done: dict[str, dict[str, object]]) -
 
 
 def _cases(options: argparse.Namespace, rig: Rig) -> list[Case]:
-    cases = matrix(rig.record())
+    cases = matrix(rig.record(), options.goes)
     chosen = drawn(cases, options.cases, options.seed) if options.cases else drawn(cases, len(cases), options.seed)
     part, parts = map(int, options.part.split("/"))
     return [each for each in chosen[part - 1 :: parts] if options.only in each.victim or options.only in each.at]
