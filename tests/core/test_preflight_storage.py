@@ -1,4 +1,4 @@
-"""What stands in the way of disks: each rule is found for its own reason, before anything is touched."""
+"""What stands in the way of disks, in its own words: what is so, what was seen, and what to do about it."""
 
 from __future__ import annotations
 

@@ -26,11 +26,12 @@ DATA = DiskRequest(name="data", size_bytes=32 * MIB, datastore="local", format=D
 
 
 @contextmanager
-def lab_with_disks(settings: Settings | None = None) -> Iterator[Scenario]:
+def lab_with_disks(settings: Settings | None = None, *, image: str = "base", start: bool = True) -> Iterator[Scenario]:
     """`web` runs on host-a: a raw disk for its records, half of which is full, and an empty qcow2 disk."""
     with tempfile.TemporaryDirectory(prefix="gw") as directory, Scenario(Path(directory), settings) as lab:
         request = VmRequest(
             name="web",
+            image=image,
             memory_mib=256,
             nics=(NicRequest(network="lan"),),
             disks=(JOURNAL, DATA),
@@ -41,8 +42,9 @@ def lab_with_disks(settings: Settings | None = None) -> Iterator[Scenario]:
         with disk_path(lab).open("r+b") as file:
             file.seek(JOURNAL.size_bytes // 2)
             file.write(os.urandom(JOURNAL.size_bytes // 2))
-        lab.client.start_vm("web")
-        lab.wait_ready("web")
+        if start:
+            lab.client.start_vm("web")
+            lab.wait_ready("web")
         yield lab
 
 
@@ -78,13 +80,21 @@ def udp_probe(lab: Scenario, seconds: float) -> Running:
 
 def blocks(lab: Scenario, name: str) -> list[str]:
     """Of what the guest sees on that disk, a digest of each MiB; its VM is off."""
+    with raw_copy(lab, name) as raw:
+        content = raw.read_bytes()
+    return [hashlib.sha256(content[at : at + MIB]).hexdigest() for at in range(0, len(content), MIB)]
+
+
+@contextmanager
+def raw_copy(lab: Scenario, name: str) -> Iterator[Path]:
+    """A file of what the guest sees on that disk; its VM is off."""
     disk, path = _disk(lab, name), disk_path(lab, name)
     with tempfile.TemporaryDirectory(dir=lab.lab.data_dir) as directory:
         raw = Path(directory) / "raw"
         format = "raw" if disk.is_lun else str(disk.format)
         subprocess.run(["qemu-img", "convert", "-f", format, "-O", "raw", str(path), str(raw)], check=True)
-        content = raw.read_bytes()[: disk.size_bytes]
-    return [hashlib.sha256(content[at : at + MIB]).hexdigest() for at in range(0, disk.size_bytes, MIB)]
+        os.truncate(raw, disk.size_bytes)  # a unit may be larger
+        yield raw
 
 
 def assert_whole(lab: Scenario, last_record: int) -> None:

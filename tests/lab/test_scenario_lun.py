@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from tests.lab.disks import disk_path, go
 
-from godwit.core.resources import DiskRequest, NicRequest, VmRequest
+from godwit.core.resources import CloudInitRequest, DiskRequest, NicRequest, RootDiskRequest, VmRequest
 from godwit.lab.scenario import Scenario
 from godwit.lab.settings import Settings
 from godwit.lab.traffic_records import missing_records
@@ -59,6 +59,29 @@ def test_a_disk_on_a_unit_goes_nowhere_with_its_vm_and_anywhere_without(lab: Sce
     assert missing_records(disk, clients["records"].last_record) == []
     second_half = disk.read_bytes()[JOURNAL.size_bytes // 2 : JOURNAL.size_bytes]
     assert not any(second_half), "what the unit held before is gone"
+
+
+def test_a_disk_image_becomes_a_unit_and_cloud_inits_volume_another(lab: Scenario, tmp_path: Path) -> None:
+    """Zeros come after what the image holds, whoever had the unit before."""
+    image = tmp_path / "image.raw"
+    image.write_bytes(bytes(510) + b"\x55\xaa" + b"cloud" * MIB)
+    with (lab.lab.data_dir / "storage" / "unit-2").open("r+b") as unit:
+        unit.write(b"somebody else's" * MIB)
+    root = RootDiskRequest(size_bytes=32 * MIB, datastore="san")
+    request = VmRequest(name="cloud", image=str(image), memory_mib=64, host="host-b", start=False)
+    made = {"root_disk": root, "cloud_init": CloudInitRequest()}
+
+    lab.client.create_vm(request.model_copy(update=made))
+    disks = lab.client.vm("cloud").disks
+    lab.client.delete_vm("cloud")
+
+    assert [(each.name, each.is_lun, each.read_only) for each in disks] == [
+        ("root", True, False),
+        ("cloud-init", True, True),
+    ]
+    held = lab.lab.data_dir / "storage" / f"unit-{disks[0].path.rpartition('/')[2]}"
+    expected = image.read_bytes().ljust(32 * MIB, b"\0")
+    assert held.read_bytes()[: 32 * MIB] == expected
 
 
 def test_what_cannot_be_a_unit_is_refused(lab: Scenario) -> None:

@@ -54,9 +54,10 @@ BASE: Final = Recipe(
 RECIPES: Final[dict[str, Recipe]] = {
     "base": BASE,
     "tools": Recipe(
-        packages=(*BASE.packages, "fio", "stress-ng", "iperf3"),
-        programs=(*BASE.programs, "redis-cli", "redis-benchmark", "fio", "stress-ng", "iperf3"),
+        packages=(*BASE.packages, "e2fsprogs", "fio", "stress-ng", "iperf3"),
+        programs=(*BASE.programs, "redis-cli", "redis-benchmark", "fio", "mke2fs", "e2fsck", "stress-ng", "iperf3"),
         libraries=("libgcc_s.so.1",),
+        modules=(*BASE.modules, "crc32c_generic", "ext4"),
     ),
 }
 
