@@ -97,6 +97,7 @@ class Bench:
             "udp_gap_ms": _longest_gap(counted["arrived"]),
             "warm_up_ms": _warm_up(counted, moved["resumed_at_ms"]),
             "stall_ms": window.stall_ms,
+            "stall_began_ms": window.stall_at_ms - moved["stopped_at_ms"],
             "retransmissions": window.retransmissions,
             "spurious": window.spurious_retransmissions,
             "congestion_control": echo.congestion_control,
