@@ -23,6 +23,8 @@ pytestmark = [pytest.mark.lab, pytest.mark.acceptance, pytest.mark.timeout(900)]
 FAST = 10_000
 """Datagrams a second towards the VM; lowered if the guest does not keep up with it while nothing moves."""
 SLOWEST = 2_000
+LIFETIME_S = 300
+"""Of a switch's entry that nothing renews, and of a relay that nobody has witnessed."""
 
 
 @pytest.fixture(scope="module")
@@ -161,6 +163,26 @@ def test_a_minute_in_which_the_network_does_not_learn(lab: Scenario, how: Blocki
     assert "the switch before it still sends the VM's frames there" in str(network.warning)
     assert network.frames_relayed > 20_000
     assert settled(lab, id).network.relay_ended is RelayEnd.learned
+
+
+def test_an_entry_of_the_switch_that_grows_old(lab: Scenario) -> None:
+    """For 300 s only the relay knows the way. Then the switch forgets, floods what comes, and the relay goes."""
+    here = lab.where_it_runs("web")[0]
+    with closing(Idle(lab)) as idle, blocked(lab, here), lab.traffic("web") as traffic:
+        talking = probe(lab, address(lab), "--rate", "200", "--seconds", str(LIFETIME_S + 20))
+        id = move(lab)
+        counts = counted(talking)
+        network = lab.client.report(id).network
+        clients = traffic.stop().clients
+        woken = idle.wake()
+    print(counts, network, [(each.kind, each.windows) for each in clients])
+
+    assert counts["lost"] == 0
+    assert [(each.survived, each.verified) for each in clients] == [(True, True)] * 2
+    assert woken == "b'again'"
+    assert (network.relay_ended, network.learned_at_ms) == (RelayEnd.unwitnessed, None)
+    assert network.frames_relayed > 200 * (LIFETIME_S - 20)
+    assert settled(lab, id).network.relay_ended is RelayEnd.unwitnessed
 
 
 GATE = """

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import os
+import socket
 import time
 from collections.abc import Iterator
 
 import pytest
 
-from godwit.network.port import open_again, plug
+from godwit.network.frames import tagged
+from godwit.network.packet import ANCILLARY_BYTES, tell_tags, vlan_of
+from godwit.network.port import open_again, plug, until_forwarding
 from godwit.network.relay import Track, Turnout
 from godwit.network.ring import SACRIFICE, TapHandle, sacrifice
 
@@ -69,7 +72,7 @@ def test_what_waits_goes_first_and_what_comes_goes_after(points: Points) -> None
     points.lan.at("gw-vm")
     time_limit = now_ms() + 5000
     points.turnout.capture.read()
-    while len(points.turnout.capture.before([], stopped_at_ms=0, most=9)) < 3:
+    while len(points.turnout.capture.entered) < 3:
         points.turnout.capture.read()
         assert now_ms() < time_limit
 
@@ -139,6 +142,25 @@ def test_what_a_slow_qemu_read_last_is_sent_again_however_long_it_had_waited(poi
     assert (turned.frames_drained, turned.frames_replayed) == (2, 2)
 
 
+def test_tagged_frames_keep_their_tag_and_come_once(points: Points) -> None:
+    """The kernel takes the tag out of a frame before anybody may look at it."""
+    tap, frames = points.lan.at("gw-vm"), [frame(FAR, VM, text) for text in ("1", "2", "3")]
+    with socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0) as beyond:
+        tell_tags(beyond)
+        beyond.bind(("other", 0x0003))
+        beyond.settimeout(20)
+        for each in frames:
+            points.lan.far.says(tagged(each, 42))
+        tap.hears(frames[-1])
+        points.vm.reads(2)
+
+        turned = points.turnout.turn(now_ms() + 60_000)
+
+        relayed = [beyond.recvmsg(2048, ANCILLARY_BYTES)[:2] for _ in frames]
+    assert [(vlan_of(ancillary), data[: len(frames[0])]) for data, ancillary in relayed] == [(42, f) for f in frames]
+    assert (turned.frames_drained, turned.frames_replayed) == (1, 2)
+
+
 def test_broadcasts_come_along_until_the_vm_runs_there(points: Points) -> None:
     points.turnout.turn(now_ms())
     during = frame(FAR, BROADCAST, "who has")
@@ -175,6 +197,11 @@ def to_group(text: str) -> bytes:
 
 @pytest.fixture
 def snooping(points: Points) -> Points:
+    """See `join`."""
+    return join(points)
+
+
+def join(points: Points) -> Points:
     """The VM is in a group, and the bridge gives the group's frames to nobody else, because there is a querier."""
     ip("link set lan type bridge mcast_snooping 1 mcast_query_response_interval 1 mcast_querier 1")
     ip("bridge mdb add dev lan port gw-vm grp 239.1.2.3 temp")
@@ -197,6 +224,28 @@ def test_what_comes_for_the_vms_multicast_groups_is_relayed_once(snooping: Point
     snooping.beyond.hears(after)
     assert [each for each in snooping.beyond.heard if each in (meanwhile, after)] == [meanwhile, after]
     assert snooping.vm.listen()[-1] == to_group("before")
+
+
+def test_where_the_kernels_stp_decides_the_relays_ports_are_waited_for(lan: Lan) -> None:
+    ip("link set lan type bridge forward_delay 200 stp_state 1")  # as short as it may be: a port waits for twice that
+    forwards("uplink")
+    points = Points(lan)
+    try:
+        siding = lan.at("gs-vm")
+        assert not asyncio.run(until_forwarding(points.turnout.ports, longest_s=0))
+        assert asyncio.run(until_forwarding(points.turnout.ports, longest_s=20))
+        join(points).turnout.set_aside()
+        frames = [to_group("meanwhile"), frame(FAR, VM, "meanwhile"), to_group("after"), frame(FAR, VM, "after")]
+        for each in frames[:2]:
+            lan.far.says(each)
+            siding.hears(each)
+        points.turnout.turn(now_ms() + 60_000)
+        for each in frames[2:]:
+            lan.far.says(each)
+            points.beyond.hears(each)
+        assert [each for each in points.beyond.heard if each in frames] == frames
+    finally:
+        points.turnout.close()
 
 
 def test_a_tap_that_was_left_shut_is_opened_again(snooping: Points) -> None:

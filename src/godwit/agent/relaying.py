@@ -17,15 +17,19 @@ from godwit.contract.host import Peer, Relayed, Sighted
 from godwit.core.errors import GodwitError, Refused
 from godwit.core.report import RelayEnd
 from godwit.network import port, probing, tunnel
+from godwit.network.delivered import Delivered
 from godwit.network.relay import Track, Turned, Turnout
 from godwit.network.ring import VNET_NOTHING, Frame, Injector, TapHandle
 from godwit.network.witness import Sighting, Witness, uplinks
+from godwit.qemu.receive_ring import receive_ring
 
 log = logging.getLogger("godwit.agent")
 
 PROOF_S = 2.0
 """How long the tunnel may take to carry one probe."""
 PROOF_AGAIN_S = 0.05
+FORWARDING_S = 40.0
+"""A kernel that runs STP makes a port wait twice its forward delay, which is 15 s unless somebody set it."""
 
 
 @dataclass(frozen=True)
@@ -80,9 +84,12 @@ class Relay:
         try:
             fds = json.loads((vm.machine.run_dir / "launch.json").read_text())["tap_fds"]
             for index, plug in enumerate(self._record.plugs):
-                self._turnouts.append(await self._turnout(index, plug, TapHandle.of(vm.machine.qemu_pid, fds[index])))
+                handle = TapHandle.of(vm.machine.qemu_pid, fds[index])
+                self._turnouts.append(await self._turnout(index, plug, handle))
+                self._turnouts[-1].delivered = await _delivered(vm, index)
                 self._witnesses.append(Witness(plug.mac, await uplinks(plug.bridge), self._on_sight))
             if not (is_proven or self.is_turned):
+                await self._until_passable()
                 await self._prove()
             self._pointsman = Pointsman(vm.machine.run_dir / "events.sock", self._turnouts, self._on_turn)
             self._pointsman.start()
@@ -163,6 +170,18 @@ class Relay:
         turnout.turned = Turned(time.time() * 1000) if is_turned else None
         return turnout
 
+    async def _until_passable(self) -> None:
+        """The bridges let frames through the relay's ports; `Refused` if they do not for long."""
+        for turnout in self._turnouts:
+            if not await port.until_forwarding(turnout.ports, longest_s=FORWARDING_S):
+                bridge = turnout.track.bridge
+                raise Refused(
+                    f"bridge {bridge} on {self._home.host} lets nothing through a new port for {FORWARDING_S:.0f} s: "
+                    f"shorten its STP's forward delay, or `ip link set {bridge} type bridge stp_state 0`, if no loop "
+                    "of cables needs it",
+                    "stp",
+                )
+
     async def _open(self, index: int, plug: Plug) -> None:
         is_whole = await tunnel.open_source_end(
             plug.tap,
@@ -224,6 +243,14 @@ class Relay:
         if self.is_turned and sighting.kind not in self._sighted:
             sighted = Sighted(kind=sighting.kind, by=self._home.host, at_unix_ms=sighting.at_ms)
             self._sighted[sighting.kind] = sighted
+
+
+async def _delivered(vm: LocalVm, index: int) -> Delivered | None:
+    """Tells what the guest has of that card; none where its QEMU or its kernel does not let us look."""
+    ring = await receive_ring(vm.machine.monitor, f"nic{index}")
+    with suppress(OSError):
+        return Delivered(vm.machine.qemu_pid, ring) if ring else None
+    return None
 
 
 def _probe(turnout: Turnout) -> None:

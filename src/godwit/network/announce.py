@@ -15,10 +15,9 @@ from collections.abc import Sequence
 from godwit.core.errors import Failed
 from godwit.network.frames import igmp_query, mld_query
 from godwit.network.netlink import index_of, opened
+from godwit.network.port import is_forwarding
 from godwit.network.ring import VNET_NOTHING, Frame, Injector
 from godwit.network.tunnel import ENDS
-
-_FORWARDING = 3
 
 
 async def send(tap: str, frames: Sequence[bytes]) -> tuple[str, ...]:
@@ -47,7 +46,7 @@ def _send(tap: str, frames: Sequence[bytes]) -> tuple[str, ...]:
         own = index_of(tap)
         master = ip.link("get", index=own)[0].get_attr("IFLA_MASTER")
         links = [] if master is None else list(ip.link("dump", master=master))
-        names = [link.get_attr("IFLA_IFNAME") for link in links if link["index"] != own and _is_forwarding(link)]
+        names = [link.get_attr("IFLA_IFNAME") for link in links if link["index"] != own and is_forwarding(link)]
     ports = [name for name in names if not name.startswith(ENDS)]  # other VMs' relays
     took, error = [], None
     with socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0) as packet:
@@ -61,8 +60,3 @@ def _send(tap: str, frames: Sequence[bytes]) -> tuple[str, ...]:
     if error is not None and not took:
         raise Failed(f"no port beside {tap} takes announcements ({error.strerror}): see `bridge link`") from error
     return tuple(took)
-
-
-def _is_forwarding(link: object) -> bool:
-    data = link.get_nested("IFLA_LINKINFO", "IFLA_INFO_SLAVE_DATA")  # type: ignore[attr-defined]
-    return data is not None and data.get_attr("IFLA_BRPORT_STATE") == _FORWARDING

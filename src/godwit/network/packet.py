@@ -10,11 +10,22 @@ from collections.abc import Sequence
 OUTGOING = 4
 """The kind of a packet that the interface has sent (packet(7), sll_pkttype)."""
 
+SOL_PACKET = 263
+_PACKET_AUXDATA = 8
+_AUXILIARY = struct.Struct("=IIIHHHH")
+"""tpacket_auxdata: status, lengths and offsets, the tag's two halves."""
+ANCILLARY_BYTES = 128
+"""For that and a time stamp."""
+_TAG_VALID, _TYPE_VALID = 0x10, 0x40
+_TAG = struct.Struct("!HH")
+_VLAN = 0x8100
 _SO_ATTACH_FILTER = 26
 _ETH_P_ALL = 0x0003
 _LOAD_HALF, _EQUALS, _RETURN = 0x28, 0x15, 0x06
 
 Instruction = tuple[int, int, int, int]
+Ancillary = list[tuple[int, int, bytes]]
+"""As `recvmsg` returns it."""
 
 
 def hearing(interface: str, ethertypes: Sequence[int], *, most_bytes: int) -> socket.socket:
@@ -28,6 +39,26 @@ def hearing(interface: str, ethertypes: Sequence[int], *, most_bytes: int) -> so
     ear.setsockopt(socket.SOL_SOCKET, _SO_ATTACH_FILTER, struct.pack("HxxxxxxL", count, ctypes.addressof(buffer)))
     ear.bind((interface, _ETH_P_ALL))
     return ear
+
+
+def tell_tags(ear: socket.socket) -> None:
+    """Beside each frame its VLAN tag is told, which the kernel takes out of it before anybody may look."""
+    ear.setsockopt(SOL_PACKET, _PACKET_AUXDATA, 1)
+
+
+def tag_of(ancillary: Ancillary) -> bytes:
+    """The tag as it was in the frame, behind the addresses; empty if there was none."""
+    for level, kind, told in ancillary:
+        if (level, kind) == (SOL_PACKET, _PACKET_AUXDATA):
+            status, *_, tag, type_ = _AUXILIARY.unpack_from(told)
+            return _TAG.pack(type_ if status & _TYPE_VALID else _VLAN, tag) if status & _TAG_VALID else b""
+    return b""
+
+
+def vlan_of(ancillary: Ancillary) -> int | None:
+    """The number of the VLAN that the frame was tagged with."""
+    tag = tag_of(ancillary)
+    return _TAG.unpack(tag)[1] & 0x0FFF if tag else None
 
 
 def _program(ethertypes: Sequence[int], most_bytes: int) -> list[Instruction]:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -34,6 +35,7 @@ from godwit.network.netlink import (
 TX_QUEUE_LENGTH = 10_000
 """Frames that wait in the tap's ring while the VM does not run: 30 ms of 333,000 a second."""
 
+FORWARDING_LOOK_S = 0.05
 _RTM_NEWLINK, _RTM_SETLINK, _RTM_NEWNEIGH = 16, 19, 28
 _AF_BRIDGE = 7
 _IFF_UP = 1
@@ -104,6 +106,15 @@ async def is_relayed(port: str, mac: str) -> bool:
     return await asyncio.to_thread(_is_relayed, port, mac)
 
 
+async def until_forwarding(names: Sequence[str], *, longest_s: float) -> bool:
+    """These ports let frames pass, or still do not after that time: a kernel that runs STP makes new ones wait."""
+    for _ in range(int(longest_s / FORWARDING_LOOK_S)):
+        if await asyncio.to_thread(_all_forwarding, names):
+            return True
+        await asyncio.sleep(FORWARDING_LOOK_S)
+    return await asyncio.to_thread(_all_forwarding, names)
+
+
 async def forget(bridge: str, mac: str) -> None:
     """The bridge holds no static, sticky or local entry of that MAC; what it learned stays."""
     await asyncio.to_thread(_forget, bridge, mac)
@@ -131,7 +142,7 @@ def to_tap(mac: str, tap: int, *, has_stp: bool) -> list[Message]:
 
 def shut(tap: int, *, has_stp: bool) -> list[Message]:
     """Orders: the bridge gives a VM's tap nothing that it floods, nor frames of its groups, unless the kernel's STP
-    decides on its ports (and then those that come for the VM's groups are lost).
+    decides on its ports (and then those for its groups come to the tap too).
     """
     return [_floods(tap, is_open=False), *([] if has_stp else [_state(tap, _DISABLED)])]
 
@@ -217,6 +228,17 @@ def _is_relayed(port: str, mac: str) -> bool:
         index = index_of(port)
         return any(each["ifindex"] == index and each["flags"] & _NTF_STICKY for each in ip.fdb("dump", lladdr=mac))
     return False
+
+
+def _all_forwarding(names: Sequence[str]) -> bool:
+    with opened(f"looking at {', '.join(names)}") as ip:
+        return all(is_forwarding(ip.link("get", index=index_of(name))[0]) for name in names)
+
+
+def is_forwarding(link: Any) -> bool:
+    """Whether that port of a bridge (a link as pyroute2 has it) lets frames pass."""
+    data = link.get_nested("IFLA_LINKINFO", "IFLA_INFO_SLAVE_DATA")
+    return data is not None and data.get_attr("IFLA_BRPORT_STATE") == _FORWARDING
 
 
 def _forget(bridge: str, mac: str) -> None:

@@ -12,14 +12,14 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from time import time
 
+from godwit.network.delivered import Delivered
 from godwit.network.netlink import Prepared, index_of
 from godwit.network.port import has_stp, shut, to_port, to_relay, to_tap
-from godwit.network.ring import Capture, Injector, TapHandle
+from godwit.network.ring import Capture, Frame, Injector, TapHandle
 from godwit.network.siding import Siding
+from godwit.network.swallowed import Seen, swallowed
 from godwit.network.tunnel import pour_into
 
-SWALLOWED_MOST = 2
-"""Frames per queue that QEMU may swallow while it stops."""
 LOOKS_MOST = 50
 """Into the siding; frames that come faster than they are taken out may as well be overtaken."""
 
@@ -57,6 +57,8 @@ class Turnout:
     mac: str
     handle: TapHandle
     capture: Capture = field(init=False)
+    delivered: Delivered | None = None
+    """Tells what the guest has for certain."""
     inbound: str | None = None
     """A tunnel by which an older migration still sends the VM's frames to this host."""
     turned: Turned | None = None
@@ -67,13 +69,18 @@ class Turnout:
         self._home = Injector(self.track.tap)
         self._siding = Siding(self.track.tap, self.track.bridge)
         tap, siding, port = (index_of(each) for each in (self.track.tap, self._siding.name, self.track.port))
-        stp, what = has_stp(self.track.bridge), f"sending {self.mac} to the destination"
-        self._aside = Prepared(what, [*to_relay(self.mac, siding), *shut(tap, has_stp=stp)])
+        self._has_stp, what = has_stp(self.track.bridge), f"sending {self.mac} to the destination"
+        self._aside = Prepared(what, [*to_relay(self.mac, siding), *shut(tap, has_stp=self._has_stp)])
         self._on = Prepared(what, [*to_relay(self.mac, port), *to_port(siding, is_open=False)])
         closed = [*to_port(siding, is_open=False), *to_port(port, is_open=False)]
-        self._back = Prepared(f"taking {self.mac} back", [*to_tap(self.mac, tap, has_stp=stp), *closed])
+        self._back = Prepared(f"taking {self.mac} back", [*to_tap(self.mac, tap, has_stp=self._has_stp), *closed])
         self._quiet = Prepared(f"ending broadcasts into {self.track.port}", to_port(port, is_open=False))
         self._aside_at_ms = 0.0
+
+    @property
+    def ports(self) -> tuple[str, str]:
+        """What frames take their way through: they must forward before the points are thrown."""
+        return self._siding.name, self.track.port
 
     def set_aside(self) -> None:
         """What comes for the VM waits."""
@@ -89,22 +96,33 @@ class Turnout:
                 pour_into(self.inbound, self._siding.name)
             drained = self.handle.drain()
             self.capture.read()
-            replayed = self.capture.before(drained, stopped_at_ms=stopped_at_ms, most=SWALLOWED_MOST)
+            replayed = swallowed(self._seen(), drained, stopped_at_ms=stopped_at_ms)
             self._injector.send([*replayed, *drained])
             held, late = self._let_go()
             self.turned = Turned(self._aside_at_ms, len(replayed), len(drained), held, late)
         return self.turned
 
+    def _seen(self) -> Seen:
+        in_memory = self.delivered.heads() if self.delivered else ()
+        return Seen(self.capture.entered, self.capture.said, in_memory)
+
     def _let_go(self) -> tuple[int, int]:
         held = 0
         for _ in range(LOOKS_MOST):
-            if not (waiting := [*self.handle.drain(), *self._siding.drain()]):
+            if not (waiting := [*self._late(), *self._siding.drain()]):
                 break
             held += self._injector.send(waiting)
         self._on()
         if self.inbound:
             pour_into(self.inbound, self.track.tunnel)
         return held, self._injector.send(self._siding.drain())
+
+    def _late(self) -> list[Frame]:
+        """What has come to the tap although it is shut: of a port that the kernel's STP decides on, the VM's groups'
+        frames, which come to the siding as well.
+        """
+        late = self.handle.drain()
+        return [frame for frame in late if not frame.data[0] & 1] if self._has_stp else late
 
     def turn_back(self) -> None:
         """The VM runs here again, and what comes for it goes to its tap."""
@@ -123,3 +141,5 @@ class Turnout:
         prepared = (self._aside, self._on, self._back, self._quiet)
         for each in (*prepared, self.capture, self.handle, self._injector, self._home, self._siding):
             each.close()
+        if self.delivered:
+            self.delivered.close()

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 
 from godwit.core.errors import Failed
 from godwit.host.process import fetch_fd
+from godwit.network.packet import ANCILLARY_BYTES, OUTGOING, SOL_PACKET, Ancillary, tag_of, tell_tags
 
 HEADER_BYTES = 10
 """Of the virtio-net header that AF_PACKET speaks (packet(7), PACKET_VNET_HDR)."""
@@ -26,18 +27,17 @@ FRAME_BYTES_MAX = 65536 + 256
 KEPT_FRAMES = 10_064
 """As many as wait in a tap at most, and those before them."""
 KEPT_BYTES = 32 << 20
-LAG_MS = 1.0
-"""QEMU reads a frame within this time after it entered the tap, unless it lags behind."""
-SWALLOWED_WITHIN_MS = 10.0
-"""Before STOP; what it read earlier was delivered, since the guest ran."""
+SAID_FRAMES, SAID_BYTES = 2048, 96
+"""As many frames of the VM's own are remembered, and so much of each: its headers."""
 CAPTURE_BYTES = 32 << 20
 SACRIFICE = b"\xff" * 6 + b"\x02\x00\x00\x00\x00\x00" + b"\x88\xb5" + bytes(46)
 """A frame of the ethertype for local experiments (IEEE 802), which nobody answers."""
 
-_SOL_PACKET, _PACKET_VNET_HDR = 263, 15
-_PACKET_OUTGOING = 4
+_PACKET_VNET_HDR = 15
 _TUNGETVNETHDRSZ = 0x800454D7
 _ETH_P_ALL = 0x0003
+_NEEDS_CHECKSUM = 1
+_CHECKSUM_START, _CHECKSUM_START_AT = struct.Struct("=H"), 6
 _NANOSECONDS = struct.Struct("=qq")
 _SO_TIMESTAMPNS, _SO_RCVBUFFORCE = 35, 33
 
@@ -75,15 +75,18 @@ class Injector:
 
 
 class Capture:
-    """Remembers the last frames that entered a tap on their way to the VM."""
+    """Remembers the last frames that entered a tap on their way to the VM, and the headers of those that came of it."""
 
     def __init__(self, tap: str) -> None:
         self._socket = _packet_socket(tap, _ETH_P_ALL)
         self._socket.setsockopt(socket.SOL_SOCKET, _SO_TIMESTAMPNS, 1)
+        tell_tags(self._socket)
         with suppress(PermissionError):  # of an ordinary user in a namespace: the usual size must do
             self._socket.setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, CAPTURE_BYTES)
         self._socket.setblocking(False)
-        self._kept: deque[Frame] = deque()
+        self.entered: deque[Frame] = deque()
+        self.said: deque[Frame] = deque(maxlen=SAID_FRAMES)
+        """By the VM."""
         self._bytes = 0
 
     def fileno(self) -> int:
@@ -94,35 +97,23 @@ class Capture:
         """What has come since is remembered."""
         while True:
             try:
-                data, ancillary, _, address = self._socket.recvmsg(FRAME_BYTES_MAX, 64)
+                data, ancillary, _, address = self._socket.recvmsg(FRAME_BYTES_MAX, ANCILLARY_BYTES)
             except BlockingIOError:
                 return
-            if address[2] == _PACKET_OUTGOING:
-                seconds, nanoseconds = _NANOSECONDS.unpack(ancillary[0][2][: _NANOSECONDS.size])
-                self._keep(Frame(data[:HEADER_BYTES], data[HEADER_BYTES:], seconds * 1000 + nanoseconds / 1e6))
+            at_ms = _stamp_of(ancillary)
+            if address[2] == OUTGOING:
+                self._keep(tagged(Frame(data[:HEADER_BYTES], data[HEADER_BYTES:], at_ms), tag_of(ancillary)))
+            else:
+                frame = Frame(b"", data[HEADER_BYTES : HEADER_BYTES + SAID_BYTES], at_ms)
+                self.said.append(tagged(frame, tag_of(ancillary)))
 
     def _keep(self, frame: Frame) -> None:
-        if len(self._kept) == KEPT_FRAMES:
-            self._bytes -= len(self._kept.popleft().data)
-        self._kept.append(frame)
+        if len(self.entered) == KEPT_FRAMES:
+            self._bytes -= len(self.entered.popleft().data)
+        self.entered.append(frame)
         self._bytes += len(frame.data)
         while self._bytes > KEPT_BYTES:
-            self._bytes -= len(self._kept.popleft().data)
-
-    def before(self, drained: list[Frame], *, stopped_at_ms: float, most: int) -> list[Frame]:
-        """The frames that entered last, but before those drained: what QEMU may have read and not delivered.
-
-        One that entered a while before STOP was delivered then, unless QEMU lagged behind: if the first of those
-        drained had waited already, the one before it was read just before STOP, whenever it entered.
-        """
-        kept, taken, first = list(self._kept), {frame.data for frame in drained}, None
-        for _ in drained:
-            if not kept or kept[-1].data not in taken:
-                break
-            first = kept.pop()
-        if first and first.at_ms < stopped_at_ms - LAG_MS:
-            return kept[-most:]
-        return [frame for frame in kept[-most:] if frame.at_ms >= stopped_at_ms - SWALLOWED_WITHIN_MS]
+            self._bytes -= len(self.entered.popleft().data)
 
     def close(self) -> None:
         """Gives the socket back."""
@@ -166,10 +157,29 @@ def sacrifice(tap: str) -> None:
         injector.close()
 
 
+def tagged(frame: Frame, tag: bytes) -> Frame:
+    """With that VLAN tag, as it comes out of a tap; without one, as it is."""
+    if not tag:
+        return frame
+    header = frame.header
+    if header and header[0] & _NEEDS_CHECKSUM:
+        start = _CHECKSUM_START.unpack_from(header, _CHECKSUM_START_AT)[0] + len(tag)
+        header = header[:_CHECKSUM_START_AT] + _CHECKSUM_START.pack(start) + header[_CHECKSUM_START_AT + 2 :]
+    return Frame(header, frame.data[:12] + tag + frame.data[12:], frame.at_ms)
+
+
+def _stamp_of(ancillary: Ancillary) -> float:
+    for level, _, told in ancillary:
+        if level == socket.SOL_SOCKET:
+            seconds, nanoseconds = _NANOSECONDS.unpack(told[: _NANOSECONDS.size])
+            return float(seconds * 1000 + nanoseconds / 1e6)
+    return 0.0
+
+
 def _packet_socket(interface: str, protocol: int) -> socket.socket:
     try:
         opened = socket.socket(socket.AF_PACKET, socket.SOCK_RAW | socket.SOCK_CLOEXEC, 0)
-        opened.setsockopt(_SOL_PACKET, _PACKET_VNET_HDR, 1)
+        opened.setsockopt(SOL_PACKET, _PACKET_VNET_HDR, 1)
         opened.bind((interface, protocol))
     except OSError as error:
         raise Failed(f"cannot listen on {interface} ({error.strerror}): run the agent as root (CAP_NET_RAW)") from error

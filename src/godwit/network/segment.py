@@ -23,7 +23,7 @@ from ipaddress import IPv4Address
 from godwit.core.looked import Claim, Heard, SegmentLook
 from godwit.network.frames import arp_probe, udp_broadcast
 from godwit.network.netlink import index_of, opened
-from godwit.network.packet import OUTGOING, hearing
+from godwit.network.packet import ANCILLARY_BYTES, OUTGOING, SOL_PACKET, hearing, tell_tags, vlan_of
 from godwit.network.witness import listening, spoken_by, uplinks
 
 EVERY_S = 0.03
@@ -38,9 +38,7 @@ _FLOWS = (8, 9, 10)
 _PROBE, _ARP = 0x88B5, 0x0806
 _SHORTEST, _LONGEST_SHORT = 60, 128
 _HEADER = 14
-_SOL_PACKET, _PACKET_AUXDATA, _PACKET_IGNORE_OUTGOING = 263, 8, 23
-_TP_STATUS_VLAN_VALID = 0x10
-_AUXDATA = struct.Struct("=IIIHHHH")
+_PACKET_IGNORE_OUTGOING = 23
 
 
 @dataclass
@@ -106,12 +104,12 @@ class Exchange:
         return [(head + told).ljust(_SHORTEST, b"\0"), (head + told).ljust(_HEADER + self.mtu, b"\0"), *asking, *flows]
 
     def _read(self, listening: socket.socket) -> None:
-        data, ancillary, _, address = listening.recvmsg(65536, socket.CMSG_SPACE(_AUXDATA.size))
+        data, ancillary, _, address = listening.recvmsg(65536, ANCILLARY_BYTES)
         if address[2] == OUTGOING or len(data) < _HEADER:
             return
         kind = struct.unpack_from("!H", data, 12)[0]
         if kind == _PROBE:
-            self._take(data, _vlan(ancillary))
+            self._take(data, vlan_of(ancillary))
         elif kind == _ARP and len(data) >= 42 and data[20:22] == b"\0\2":
             self._claimed(data)
 
@@ -149,19 +147,10 @@ def _mtu(bridge: str) -> int:
         return int(ip.link("get", index=index_of(bridge))[0].get_attr("IFLA_MTU"))
 
 
-def _vlan(ancillary: list[tuple[int, int, bytes]]) -> int | None:
-    """The kernel takes a tag out of the frame and tells it beside (packet(7), PACKET_AUXDATA)."""
-    for level, kind, told in ancillary:
-        if (level, kind) == (_SOL_PACKET, _PACKET_AUXDATA):
-            status, *_, tag, _ = _AUXDATA.unpack(told[: _AUXDATA.size])
-            return tag & 0xFFF if status & _TP_STATUS_VLAN_VALID else None
-    return None
-
-
 def _listening(port: str) -> socket.socket:
     """Probe frames and ARP, and beside each frame its VLAN tag."""
     listening = hearing(port, (_PROBE, _ARP), most_bytes=65535)
-    listening.setsockopt(_SOL_PACKET, _PACKET_AUXDATA, 1)
+    tell_tags(listening)
     return listening
 
 
@@ -170,7 +159,7 @@ def _echoing(speaking: socket.socket) -> socket.socket:
     port, *_, mac = speaking.getsockname()
     echoing = listening(port, spoken_by(mac.hex(":")))
     with suppress(OSError):  # before Linux 4.20
-        echoing.setsockopt(_SOL_PACKET, _PACKET_IGNORE_OUTGOING, 1)
+        echoing.setsockopt(SOL_PACKET, _PACKET_IGNORE_OUTGOING, 1)
     return echoing
 
 

@@ -5,9 +5,9 @@ The guest's own driver tells all of them once after a migration (virtio's GUEST_
 
 from __future__ import annotations
 
-import struct
 from ipaddress import IPv4Address, IPv6Address
 
+from godwit.network.packet import ANCILLARY_BYTES, tell_tags, vlan_of
 from godwit.network.witness import listening, spoken_by
 
 Spoken = tuple[int | None, IPv4Address | IPv6Address]
@@ -16,10 +16,6 @@ Spoken = tuple[int | None, IPv4Address | IPv6Address]
 _ARP, _IPV6 = 0x0806, 0x86DD
 _ICMPV6, _ADVERTISEMENT = 58, 136
 _PACKET_OUTGOING = 4
-_SOL_PACKET, _PACKET_AUXDATA = 263, 8
-_AUXILIARY = struct.Struct("=IIIHHHH")
-_VLAN_VALID = 0x10
-_VLAN_MASK = 0x0FFF
 
 
 class Snoop:
@@ -27,19 +23,19 @@ class Snoop:
 
     def __init__(self, tap: str, mac: str) -> None:
         self._socket = listening(tap, spoken_by(mac))
-        self._socket.setsockopt(_SOL_PACKET, _PACKET_AUXDATA, 1)
+        tell_tags(self._socket)
         self._heard: dict[Spoken, None] = {}
 
     def heard(self) -> list[Spoken]:
         """So far, in order."""
         while True:
             try:
-                data, ancillary, _, address = self._socket.recvmsg(128, 128)
+                data, ancillary, _, address = self._socket.recvmsg(128, ANCILLARY_BYTES)
             except BlockingIOError:
                 return list(self._heard)
             spoken = address_in(data) if address[2] != _PACKET_OUTGOING else None
             if spoken:
-                self._heard[_vlan(ancillary), spoken] = None
+                self._heard[vlan_of(ancillary), spoken] = None
 
     def close(self) -> None:
         """Gives the socket back."""
@@ -54,13 +50,4 @@ def address_in(frame: bytes) -> IPv4Address | IPv6Address | None:
         return None if address.is_unspecified else address
     if ethertype == _IPV6 and len(frame) >= 78 and frame[20] == _ICMPV6 and frame[54] == _ADVERTISEMENT:
         return IPv6Address(frame[62:78])
-    return None
-
-
-def _vlan(ancillary: list[tuple[int, int, bytes]]) -> int | None:
-    """The kernel takes the tag out of the frame before anybody may look at it."""
-    for level, kind, data in ancillary:
-        if (level, kind) == (_SOL_PACKET, _PACKET_AUXDATA):
-            status, *_, tag, _ = _AUXILIARY.unpack_from(data)
-            return tag & _VLAN_MASK if status & _VLAN_VALID else None
     return None
