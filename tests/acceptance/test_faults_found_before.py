@@ -88,6 +88,7 @@ def test_under_it_connections_live_where_they_can_and_captures_name_it_alone(
     assert [all(alive[:1]), all(alive[1:])] == expected_to_live(fault), recorded.unanswered_s
     wait_until("it is told", lambda: lab.client.report(recorded.report.id).connections is not None)
     told = lab.client.report(recorded.report.id).connections or ()
+    assert lab.client.report(recorded.report.id).saw_all
     assert not sum(each.resets for each in told)
     if fault != "mtu-mismatch":  # of large requests that are lost on their way the VM cannot know
         assert {each.survived for each in told} == {fault not in CUT_OFF}

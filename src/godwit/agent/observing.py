@@ -115,7 +115,7 @@ class Observer:
 
 
 def _lacks(headers: Headers, window: Window) -> bool:
-    return bool(headers.missed) or headers.forgotten_ms >= window.start_ms
+    return bool(headers.missed) or headers.forgotten_ms > window.start_ms
 
 
 def _opened(taps: Sequence[str]) -> list[Headers]:
