@@ -115,6 +115,8 @@ def _run(report: Report, how: str, flags: tuple[str, ...]) -> dict[str, Any]:
         "foretold_passes": told.passes,
         "transferred_mb": round(report.transferred_bytes / 1e6),
         "foretold_mb": round((told.transferred_bytes or 0) / 1e6),
+        "vcpu_share": told.vcpu_share,
+        "rest": [[each.at_ms, each.remaining_bytes, each.throttle_percent] for each in report.passes],
     }
 
 

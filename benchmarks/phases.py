@@ -18,6 +18,7 @@ from itertools import pairwise
 from pathlib import Path
 
 from benchmarks.figures import table
+from godwit.core.milestones import Milestone
 from godwit.core.phase import Phase
 from godwit.core.report import Report
 from godwit.lab.scenario import Scenario
@@ -43,6 +44,22 @@ def spent(report: Report, begun_ms: float, ended_ms: float) -> dict[str, float]:
     for phase, following in pairwise(PHASES):
         found[phase] = at_ms[following] - at_ms[phase]
     return found | {END: ended_ms - at_ms[Phase.done], ALL: ended_ms - begun_ms}
+
+
+def agreed(report: Report) -> dict[str, float]:
+    """Milliseconds of the destination's agent between the end of loading and `cont`, piece by piece."""
+    at_ms: dict[str, float] = {}
+    for entry in report.timeline:
+        at_ms.setdefault(entry.event, entry.at_ms)
+    heard, told = at_ms[Milestone.heard], at_ms[Milestone.told]
+    both = max(heard, told)
+    return {
+        "its agent hears of it": heard - at_ms[Milestone.loaded],
+        "the source's word is awaited": both - heard,
+        "the journal is written": at_ms[Milestone.written] - both,
+        "the taps are unmuted": at_ms[Milestone.started] - at_ms[Milestone.written],
+        "(the word came after loading by": told - at_ms[Milestone.loaded],
+    }
 
 
 def measure(lab: Scenario, moves: int, flags: Sequence[str]) -> tuple[list[dict[str, float]], list[Report]]:
@@ -79,6 +96,7 @@ def main() -> None:
     print(shown(figures))
     parts = [each.blackout_parts.model_dump() for each in reports if each.blackout_parts]
     print(f"\n{shown(each | {ALL: sum(each.values())} for each in parts)}" if parts else "")
+    print(f"\nOf agreeing:\n{shown(agreed(each) for each in reports if each.blackout_parts)}")
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from godwit.core.convergence import (
+    FIRST_MS,
     MOST_PASSES,
     THROTTLE_MOST,
     Action,
@@ -28,6 +29,7 @@ samples = st.builds(
     st.integers(0, 10**10),
     st.floats(0, 1000),
     st.integers(0, 99),
+    st.floats(0, 1),
 )
 all_goals = st.builds(Goals, st.integers(1, 10_000), st.none() | st.floats(0.1, 1000), st.floats(1, 200))
 
@@ -41,7 +43,32 @@ def test_an_idle_guest_is_switched_after_its_first_pass() -> None:
 
     assert decision.action == Action.switch
     assert predicted_ms(sample(1, 0.5)) == decision.predicted_ms == 17.0
-    assert decision.downtime_ms == 2, "QEMU may wait for a shorter pass still"
+    assert decision.downtime_ms == FIRST_MS, "QEMU may wait for a shorter pass still"
+
+
+def test_short_passes_that_leave_no_less_than_the_one_before_are_waited_for_no_longer() -> None:
+    first = [sample(1, 1.5), sample(2, 0.5)._replace(elapsed_s=1.015)]
+    shrinks, stays = ([*first, sample(3, 0.0)._replace(elapsed_s=each)] for each in (1.023, 1.029))
+
+    assert decide(first, GOALS).downtime_ms == FIRST_MS
+    assert decide(shrinks, GOALS).downtime_ms == FIRST_MS
+    assert decide(stays, GOALS).downtime_ms == pytest.approx(1.3 * 14, abs=1)
+    assert "leave no less" in decide(stays, GOALS).reason
+
+
+def test_the_hand_over_begins_during_the_pass_that_will_leave_little() -> None:
+    passes = [Sample(1, 20 * MIB, 100 * MIB, 10 * MIB, 2.0)]  # 0.2 s to send; 10 MiB/s are dirtied meanwhile
+
+    decision = decide(passes, GOALS)
+
+    assert (decision.action, decision.downtime_ms) == (Action.switch, FIRST_MS)
+    assert decision.predicted_ms == pytest.approx(12 + 20, abs=0.5)
+
+
+def test_short_passes_do_not_count_as_too_many() -> None:
+    decision = decide([sample(n, 0.5 + n % 2) for n in range(1, 3 * MOST_PASSES)], GOALS)
+
+    assert decision.action == Action.switch
 
 
 def test_while_passes_get_shorter_they_go_on() -> None:
@@ -123,11 +150,11 @@ def test_a_deadline_comes_between_passes_too() -> None:
     assert "210 MB of pass 3" in (overdue(sample(3, 200), GOALS._replace(deadline_s=3)) or "")
 
 
-def test_qemu_may_decide_by_itself_only_where_the_goal_leaves_room() -> None:
+def test_qemu_may_decide_by_itself_where_next_to_nothing_is_left() -> None:
     assert limit_ms(0, Goals(300)) == 1
-    assert limit_ms(0, Goals(15, fixed_ms=12)) == 0
+    assert limit_ms(0, Goals(15, fixed_ms=12)) == 1, "with 0 QEMU would not look what the first pass left"
     assert limit_ms(50, Goals(15, fixed_ms=12)) == 3
-    assert limit_ms(50, Goals(10, fixed_ms=12)) == 0
+    assert limit_ms(50, Goals(10, fixed_ms=12)) == 1
 
 
 @given(st.lists(samples, min_size=1, max_size=2 * MOST_PASSES), all_goals)
@@ -144,4 +171,4 @@ def test_no_switch_is_ever_allowed_beyond_the_goal(passes: list[Sample], goals: 
     assert 0 <= decision.throttle_percent <= THROTTLE_MOST
     if decision.action == Action.switch:
         assert decision.predicted_ms <= goals.max_blackout_ms
-        assert 0 <= decision.downtime_ms <= max(goals.max_blackout_ms - goals.fixed_ms, 0)
+        assert 1 <= decision.downtime_ms <= max(goals.max_blackout_ms - goals.fixed_ms, 1)

@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from godwit.core.convergence import Action
+from godwit.core.dirtying import Dirtied, Dirtying, in_turn
 from godwit.core.errors import Refused
 from godwit.core.forecast import (
     AROUND_MS,
@@ -14,13 +15,10 @@ from godwit.core.forecast import (
     LEAST_FIXED_MS,
     NOTHING,
     THOROUGH_MS,
-    Dirtied,
-    Dirtying,
     Grounds,
     Measured,
     Past,
     copying_s,
-    dirtying,
     goals,
     grounds,
     play,
@@ -44,62 +42,53 @@ def guest(rate_mb_s: float, working_set_mb: float, *, stream_mb_s: float = 100, 
     )
 
 
-@given(st.floats(1e3, 1e9), st.floats(1e5, 1e9), st.floats(0.05, 1.0), st.floats(2.0, 10.0))
-def test_two_samples_tell_rate_and_working_set(rate: float, working_set: float, short: float, times: float) -> None:
-    truth = Dirtying(rate, working_set)
-    told = [Dirtied(seconds=t, bytes=round(truth.within(t))) for t in (short, short * times)]
-
-    model = dirtying(told, memory_bytes=2**32)
-
-    for each in told:
-        assert model.within(each.seconds) == pytest.approx(each.bytes, rel=0.05, abs=4096)
-
-
-def test_one_sample_is_taken_for_ever_new_pages() -> None:
-    model = dirtying([Dirtied(seconds=0.5, bytes=10 * MB)], memory_bytes=MEMORY)
-
-    assert model.bytes_per_s == 20 * MB
-    assert model.within(1000) == pytest.approx(MEMORY)
-
-
-def test_nothing_measured_is_a_guest_that_stands_still() -> None:
-    assert dirtying([], memory_bytes=MEMORY).within(10) == 0
-
-
 def test_an_idle_guest_is_sent_once() -> None:
     here = guest(0, 0)
 
     told = play(here, goals(wants(), here)).forecast
 
     assert (told.passes, told.transferred_bytes) == (1, 100 * MB)
-    assert told.total_ms == pytest.approx(1000 + 1000 + 10)
+    assert told.total_ms == pytest.approx(1000 + 1000 + 10, abs=5)
     assert (told.blackout_ms, told.stall_ms) == (10, 65)
 
 
-def test_a_busy_guest_takes_more_passes() -> None:
+def test_a_busy_guest_takes_more_passes_and_its_rest_shrinks_to_next_to_nothing() -> None:
     here = guest(20, 64)
 
     told = play(here, goals(wants(), here)).forecast
 
-    assert told.passes == 3
-    assert told.blackout_ms == pytest.approx(10, abs=20)
+    assert 3 <= (told.passes or 0) <= 6
+    assert told.blackout_ms == pytest.approx(10, abs=5)
 
 
-def test_a_rest_that_shrinks_is_waited_for() -> None:
-    here = guest(20, 64, first_mb=10)  # 2 MB are left, 20 ms of the stream; of the next pass 4 ms, then 1 ms
+@pytest.mark.parametrize(
+    ("rate", "working_set", "stream", "total_s"),
+    [(20, 64, 112, 2.50), (20, 64, 75, 3.69), (20, 64, 50, 6.4), (60, 32, 112, 2.81), (60, 32, 75, 4.95)],
+)
+def test_moves_that_were_measured(rate: float, working_set: float, stream: float, total_s: float) -> None:
+    """Of a guest of 256 MiB that wrote in turn; 173 MB in the first pass, medians of four moves each."""
+    writes = Dirtying(rate * MB, working_set * MB, in_turn)
+    here = Grounds(173 * MB, writes, stream * MB, fixed_ms=8, around_ms=550, warm_up_ms=55)
 
     told = play(here, goals(wants(), here)).forecast
 
-    assert told.blackout_ms == pytest.approx(10 + 1, abs=1)
+    assert told.total_ms == pytest.approx(1000 * total_s, rel=0.1)
 
 
-def test_waiting_for_a_shorter_pass_takes_time_too() -> None:
-    patient, plain = guest(20, 64, first_mb=10), guest(20, 0, first_mb=10)
+def test_waiting_for_a_shorter_rest_takes_little() -> None:
+    patient = guest(20, 64, first_mb=10)
+    told = play(patient, goals(wants(), patient)).forecast
 
-    waited_ms = (play(patient, goals(wants(), patient)).forecast.total_ms or 0) - (
-        play(plain, goals(wants(), plain)).forecast.total_ms or 0
-    )
-    assert waited_ms == pytest.approx(20 + 4, abs=2)  # the passes of 2 MB and of 0.4 MB; the next is short enough
+    assert (told.total_ms or 0) - 1000 - 100 - 10 < 200
+
+
+def test_the_guest_is_slowed_down_late_as_qemu_does_it() -> None:
+    here = guest(60, 32, stream_mb_s=50)._replace(dirtying=Dirtying(60 * MB, 32 * MB, in_turn))
+
+    course = play(here, goals(wants(), here))
+
+    slowed = next(each for each in course.samples if each.throttle_percent)
+    assert slowed.elapsed_s > 3, "after the first pass it takes two looks, with a second or more between them"
 
 
 def test_a_guest_that_dirties_faster_than_the_link_is_slowed_down() -> None:
@@ -206,7 +195,7 @@ def test_the_fixed_part_is_told_by_moves_that_were_alike_encrypted_if_there_are_
     assert given_(NOTHING, quick, slow).around_ms == quick.around_ms
 
 
-WRITES = Dirtying(20.0 * MB, 64.0 * MB)
+WRITES = Dirtying(20.0 * MB, 64.0 * MB, in_turn)
 
 
 def written(*seconds: float) -> tuple[Dirtied, ...]:
@@ -216,16 +205,27 @@ def written(*seconds: float) -> tuple[Dirtied, ...]:
 def test_the_passes_of_the_last_move_tell_how_the_guest_writes() -> None:
     here = given_(NOTHING, past(dirtied=written(5.0, 1.2, 0.4, 0.01)))
 
-    assert here.dirtying.bytes_per_s == pytest.approx(WRITES.bytes_per_s, rel=0.05)
-    assert here.dirtying.working_set_bytes == pytest.approx(WRITES.working_set_bytes, rel=0.05)
+    for seconds in (0.5, 1.0, 2.0, 4.0):
+        assert here.dirtying.within(seconds) == pytest.approx(WRITES.within(seconds), rel=0.1)
 
 
 def test_a_sample_that_fits_the_last_move_needs_no_second_one() -> None:
     earlier = past(dirtied=written(5.0, 1.2))
     same, busier = (Measured(dirtied=(Dirtied(seconds=0.1, bytes=round(factor * 2 * MB)),)) for factor in (1.1, 4.0))
 
-    assert given_(same, earlier).dirtying.working_set_bytes == pytest.approx(64 * MB, rel=0.05)
+    assert given_(same, earlier).dirtying.working_set_bytes == pytest.approx(64 * MB, rel=0.1)
     assert given_(busier, earlier).dirtying == Dirtying(80.0 * MB, MEMORY)
+
+
+def test_a_guest_that_has_calmed_down_does_not_write_as_before() -> None:
+    earlier = past(dirtied=written(5.0, 1.2), vcpu_share=0.6)
+
+    def told(cpus: float | None) -> float:
+        return given_(Measured(vcpu_share=cpus), earlier).dirtying.bytes_per_s
+
+    busy = told(0.6)
+    assert busy == told(None) == told(0.4) == told(0.9) > 10 * MB
+    assert told(0.03) == pytest.approx(busy / 20)
 
 
 def test_moves_of_other_vms_tell_of_the_link_only() -> None:

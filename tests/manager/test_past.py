@@ -6,7 +6,8 @@ from datetime import UTC, datetime, timedelta
 
 from godwit.contract.host import HandedOver
 from godwit.contract.store import MigrationRecord
-from godwit.core.forecast import Dirtied, Past
+from godwit.core.dirtying import Dirtied
+from godwit.core.forecast import Past
 from godwit.core.migration import Migration, MigrationRequest
 from godwit.core.phase import Phase
 from godwit.core.report import PassReport

@@ -129,11 +129,15 @@ class Course:
             return False
         before = self.state
         acts = self.vm.owner.take(cue, **{**self._side.about.get(cue, {}), **about})
-        if self.state != before:
-            log.info("%s at the %s: %s, so %s becomes %s", self.vm.name, self._side.name, cue, before, self.state)
+        now = self.state
+        if now != before:
             self._side.changed()
-        for act in acts:
-            await self._side.acts[act]()
+        try:
+            for act in acts:
+                await self._side.acts[act]()
+        finally:  # writing that takes time, too, and what is to be done must not wait for it
+            if now != before:
+                log.info("%s at the %s: %s, so %s becomes %s", self.vm.name, self._side.name, cue, before, now)
         if self.state in self._side.ends:
             self.over.set()
         return True

@@ -3,12 +3,24 @@
 from __future__ import annotations
 
 import asyncio
-from time import monotonic
+from time import monotonic, time
 
 from godwit.agent.local import LocalVm
 from godwit.agent.telling import Telling
+from godwit.agent.vcpus import Vcpus
 from godwit.contract.host import PrepareOutgoing
-from godwit.core.convergence import WIDEN_S, Action, Decision, Goals, Sample, decide, limit_ms, overdue, predicted_ms
+from godwit.core.convergence import (
+    WIDEN_PASSES,
+    WIDEN_S,
+    Action,
+    Decision,
+    Goals,
+    Sample,
+    decide,
+    limit_ms,
+    overdue,
+    predicted_ms,
+)
 from godwit.core.errors import Failed
 from godwit.core.forecast import time_left_s
 from godwit.core.migration import EventKind, Progress
@@ -29,16 +41,19 @@ class Governor:
         self._request = request
         self._telling = telling
         self._goals = Goals(request.max_blackout_ms, request.deadline_s, request.fixed_ms)
-        self._passes: asyncio.Queue[int] = asyncio.Queue()
+        self._passes: asyncio.Queue[tuple[int, float]] = asyncio.Queue()
         self._samples: list[Sample] = []
         self._decided: Decision | None = None
         self._opened_ms = limit_ms(0, self._goals)
         self._opened_at_s: float | None = None
+        self._opened_after = 0
         self._allowed = False
         self._over = False
         self._sent_bytes = 0
         self._sent_at_s = 0.0
         self._started_s = 0.0
+        self._vcpus = Vcpus(vm.machine)
+        self._vcpu_share = 1.0
 
     @property
     def hold_ms(self) -> int:
@@ -72,9 +87,9 @@ class Governor:
             for each in self._samples
         )
 
-    def pass_ended(self, number: int) -> None:
-        """QEMU has begun pass `number + 1`."""
-        self._passes.put_nowait(number)
+    def pass_ended(self, number: int, at_ms: float) -> None:
+        """QEMU has begun pass `number + 1`, at that Unix time."""
+        self._passes.put_nowait((number, at_ms))
 
     async def allow(self) -> None:
         """The switch-over may happen from now on."""
@@ -88,33 +103,41 @@ class Governor:
     async def run(self) -> None:
         """Samples until stopped; `Failed` when the goal cannot be met."""
         self._started_s = self._sent_at_s = monotonic()
+        await self._vcpus.begin()
         short = 0
         while not self._over:
-            number = await self._next_pass()
+            ended = await self._next_pass()
             if self._over:
                 break
-            short = short or await self._keep_short()
+            if short < self._connections:
+                short = await self._keep_short()
             sample = await memory.sample(self._vm.machine.monitor)
+            self._vcpu_share = self._vcpus.share() or self._vcpu_share
             self._tell_progress(sample)
             self._check_time(sample)
-            if number is not None and number > 0:
-                await self._pass_ended(number, sample)
+            if ended is not None and ended[0] > 0:
+                await self._pass_ended(*ended, sample)
             await self._widen()
+
+    @property
+    def _connections(self) -> int:
+        """Of the stream: QEMU makes those for pages after the first, and later still where they are encrypted."""
+        return 1 + (memory.MULTIFD_CHANNELS if self._request.multifd else 0)
 
     async def _keep_short(self) -> int:
         size = self._request.buffer_bytes if self._request.near else None
         return await sockets.keep_short(self._vm.machine.qemu_pid, self._request.uri, buffer_bytes=size)
 
-    async def _next_pass(self) -> int | None:
-        """The pass that ended last, or None when only time went by."""
+    async def _next_pass(self) -> tuple[int, float] | None:
+        """The pass that ended last, and when, or None when only time went by."""
         try:
             async with asyncio.timeout(TICK_S):
-                number = await self._passes.get()
+                ended = await self._passes.get()
         except TimeoutError:
             return None
         while not self._passes.empty():
-            number = self._passes.get_nowait()
-        return number
+            ended = self._passes.get_nowait()
+        return ended
 
     def _check_time(self, sample: memory.MemorySample) -> None:
         now = monotonic()
@@ -137,6 +160,7 @@ class Governor:
             now.dirty_bytes_per_s,
             monotonic() - self._started_s,
             now.throttle_percent,
+            self._vcpu_share,
         )
 
     def _bytes_per_s(self, now: memory.MemorySample) -> int:
@@ -145,8 +169,9 @@ class Governor:
         measured = max(now.bandwidth_bytes_per_s, now.pages_bytes_per_s if is_compressed else 0)
         return measured or int(now.transferred_bytes / max(monotonic() - self._started_s, 0.001))
 
-    async def _pass_ended(self, number: int, now: memory.MemorySample) -> None:
-        self._samples.append(self._sample(number, now))
+    async def _pass_ended(self, number: int, at_ms: float, now: memory.MemorySample) -> None:
+        sample, late_s = self._sample(number, now), max(0.0, time() - at_ms / 1000)
+        self._samples.append(sample._replace(elapsed_s=max(0.0, sample.elapsed_s - late_s)))
         decision = decide(self._samples, self._goals)
         self._telling.tell(
             EventKind.pass_completed,
@@ -176,13 +201,15 @@ class Governor:
             await self._limit(max(self._opened_ms, self._decided.downtime_ms))
 
     async def _widen(self) -> None:
-        """What was opened and not taken is opened twice as wide, as far as the goal allows."""
-        if self._opened_at_s is not None and not self._over and monotonic() - self._opened_at_s >= WIDEN_S:
+        """What was opened and not taken by whole passes is opened twice as wide, as far as the goal allows."""
+        if self._opened_at_s is None or self._over or monotonic() - self._opened_at_s < WIDEN_S:
+            return
+        if len(self._samples) >= self._opened_after + WIDEN_PASSES:
             await self._limit(limit_ms(2 * self._opened_ms, self._goals))
 
     async def _limit(self, limit: int) -> None:
         if limit != self._opened_ms or self._opened_at_s is None:
-            self._opened_ms, self._opened_at_s = limit, monotonic()
+            self._opened_ms, self._opened_at_s, self._opened_after = limit, monotonic(), len(self._samples)
             await memory.allow_switch(self._vm.machine.monitor, limit)
 
     def _tell_progress(self, sample: memory.MemorySample) -> None:

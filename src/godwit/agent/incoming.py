@@ -218,12 +218,14 @@ class Incoming:
         if event.name == "MIGRATION" and event.data["status"] == "completed" and not self._loaded:
             self._loaded = True
             self._note(event.at_ms, Milestone.loaded)
+            self._note(time.time() * 1000, Milestone.heard)
         elif event.name == "RESUME" and self._resumed_at_ms is None:
             self._resumed_at_ms = event.at_ms
             self._note(event.at_ms, Milestone.resumed)
 
     async def _commit_network(self) -> None:
         """Blocks the loop for some 0.1 ms: `cont` may not come before it."""
+        self._note(time.time() * 1000, Milestone.written)
         for unmute in self._unmute:
             unmute()
         self.belongings.commit()

@@ -8,11 +8,13 @@ import os
 from collections.abc import Callable
 
 from godwit.agent.local import LocalVm
+from godwit.agent.vcpus import Vcpus
 from godwit.agent.vms import Vms
 from godwit.contract.host import Peer
 from godwit.contract.measures import Measure, OpenSink
+from godwit.core.dirtying import Dirtied
 from godwit.core.errors import GodwitError
-from godwit.core.forecast import Dirtied, Measured
+from godwit.core.forecast import Measured
 from godwit.core.model import Disk
 from godwit.host import facts
 from godwit.network.link_probe import UNKNOWN, Probed, probe
@@ -28,7 +30,7 @@ async def measure(vms: Vms, request: Measure, peers: Callable[[str, str], Peer])
     vm = vms.get(request.vm) if request.memory_bytes else None
     away = request.destination != vms.config.host
     peer = peers(request.destination, request.peer_address) if away else None
-    before = facts.cpu_times()
+    before, vcpus = facts.cpu_times(), await _vcpus(vm)
     link, (dirtied, resident), disks = await asyncio.gather(
         _link(request, peer),
         _memory(vm, request),
@@ -42,7 +44,20 @@ async def measure(vms: Vms, request: Measure, peers: Callable[[str, str], Peer])
         dirtied=dirtied,
         disk_bytes=disks,
         idle_cpus=facts.idle_cpus(before, facts.cpu_times()),
+        vcpu_share=vcpus.share() if vcpus else None,
     )
+
+
+async def _vcpus(vm: LocalVm | None) -> Vcpus | None:
+    """They are looked at from now on; none: there is no VM, or it does not say what they are."""
+    if vm is None:
+        return None
+    vcpus = Vcpus(vm.machine)
+    try:
+        await vcpus.begin()
+    except GodwitError:
+        return None
+    return vcpus
 
 
 async def _memory(vm: LocalVm | None, request: Measure) -> tuple[tuple[Dirtied, ...], int]:

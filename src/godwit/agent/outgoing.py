@@ -171,7 +171,7 @@ class Outgoing:
 
     def _heed(self, event: QmpEvent) -> None:
         if event.name == "MIGRATION_PASS":
-            self._governor.pass_ended(event.data["pass"] - 1)
+            self._governor.pass_ended(event.data["pass"] - 1, event.at_ms)
         if event.name == "STOP":
             self._governor.stop()
             self._telling.finish()

@@ -7,6 +7,7 @@ slowed down, as much as it takes and no more; what cannot be reached is given up
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from enum import StrEnum
 from typing import NamedTuple
@@ -17,12 +18,16 @@ BUFFER_BYTES = 256 * 1024
 """Of each connection, at either end (the kernel doubles it): enough for 1 Gbit/s, of which it is two milliseconds."""
 SHORT_MS = 25.0
 """With so little left to send the next passes are short too: QEMU may choose among them."""
-FIRST_MS = 2
-"""The rest that is worth waiting for, for some passes: a longer one is allowed only when this one does not come."""
+FIRST_MS = 4
+"""The rest that is worth waiting for while passes shrink: with the fixed part it makes a blackout of about 12 ms."""
+SOON_S = 0.3
+"""A pass of that length is short enough to begin the hand-over during it."""
+SHRINKING = 0.7
+"""Of the pass before: a short one that leaves more shows that waiting for a still shorter one is waste."""
 WIDEN_S = 0.15
-"""QEMU heeds a new limit within 0.1 s: one that did not make it switch over in this time was too narrow."""
-STRICT_MS = 8
-"""A goal so near the fixed part leaves QEMU nothing to decide."""
+"""QEMU heeds a new limit within 0.1 s: one that did not make it switch over in this time was too narrow ..."""
+WIDEN_PASSES = 2
+"""... if so many passes have ended meanwhile."""
 STALLED_PASSES = 3
 """Passes without a tenth of improvement after which more of them are waste."""
 THROTTLE_AFTER = 2
@@ -37,6 +42,10 @@ CALM = 0.25
 """A pass that leaves so little of the one before needs less slowing down."""
 MARGIN = 1.3
 """The switch-over is allowed for this much more than predicted: the last pass dirties too."""
+
+
+LEAST_SHARE = 0.05
+"""A guest that uses less of its vCPUs' time is taken for one that uses so much."""
 
 
 class Goals(NamedTuple):
@@ -59,6 +68,8 @@ class Sample(NamedTuple):
     """Since the copying began."""
     throttle_percent: int = 0
     """How much the guest was slowed down."""
+    vcpu_share: float = 1.0
+    """The part of its vCPUs' time that the guest used."""
 
 
 class Action(StrEnum):
@@ -86,10 +97,10 @@ class Decision(NamedTuple):
 def limit_ms(wanted: float, goals: Goals) -> int:
     """For QEMU's downtime-limit, which is for what remains alone: the fixed part, unknown to it, is off the goal.
 
-    At least one millisecond, with which QEMU may switch an idle guest over by itself; none where that could matter.
+    At least one millisecond, with which QEMU may switch an idle guest over by itself. Never 0: with that QEMU ends
+    after the first pass without a look at what was dirtied meanwhile (migration_iteration_run in migration.c).
     """
-    most = int(goals.max_blackout_ms - goals.fixed_ms)
-    return max(0 if most < STRICT_MS else 1, min(round(wanted), most))
+    return max(1, min(round(wanted), int(goals.max_blackout_ms - goals.fixed_ms)))
 
 
 def overdue(now: Sample, goals: Goals) -> str | None:
@@ -110,19 +121,21 @@ def predicted_ms(sample: Sample, fixed_ms: float = FIXED_MS) -> float:
 def decide(passes: Sequence[Sample], goals: Goals) -> Decision:
     """What to do after the last of these passes (at least one)."""
     last = passes[-1]
-    now = predicted_ms(last, goals.fixed_ms)
+    now, soon = predicted_ms(last, goals.fixed_ms), goals.fixed_ms + _next_rest_ms(passes)
     stalled = _stalled_passes(passes)
     fits = now <= goals.max_blackout_ms
     enough = MARGIN * (now - goals.fixed_ms) + 5
-    if fits and now - goals.fixed_ms <= SHORT_MS:
-        return _switch(last, goals, FIRST_MS, f"a blackout of {now:.0f} ms is predicted, which is short")
+    short = min(goals.fixed_ms + SHORT_MS, goals.max_blackout_ms)
+    if min(now, soon) <= short:
+        return _switch_soon(passes, goals, now if now <= short else soon)
     if fits and stalled >= STALLED_PASSES:
         return _switch(last, goals, enough, f"{stalled} passes brought no improvement, {now:.0f} ms fits the goal")
     if fits and _is_late(passes, goals):
         return _switch(last, goals, enough, f"the deadline is near, {now:.0f} ms fits the goal")
-    if fits and len(passes) >= MOST_PASSES:
+    is_long = _long_passes(passes) >= MOST_PASSES
+    if fits and is_long:
         return _switch(last, goals, enough, f"{len(passes)} passes are enough, {now:.0f} ms fits the goal")
-    if len(passes) >= MOST_PASSES or _is_over(last, goals):
+    if is_long or _is_over(last, goals):
         return _because(Action.give_up, now, last, _give_up(passes, goals))
     if stalled >= STALLED_PASSES and last.throttle_percent >= THROTTLE_MOST:
         return _because(Action.give_up, now, last, _give_up(passes, goals))
@@ -143,11 +156,23 @@ def _switch(last: Sample, goals: Goals, wanted_ms: float, reason: str) -> Decisi
     return Decision(Action.switch, reason, now_ms, limit_ms(wanted_ms, goals), last.throttle_percent)
 
 
+def _switch_soon(passes: Sequence[Sample], goals: Goals, blackout_ms: float) -> Decision:
+    """What remains is short, or will be when the pass ends that has begun: a still shorter one is worth waiting for.
+
+    But not for ever: where two short passes took about the same time, the next ones will, too.
+    """
+    wanted_ms = max(FIRST_MS, MARGIN * _floor_ms(passes))
+    why = "and passes leave no less" if wanted_ms > FIRST_MS else "which is short"
+    reason = f"a blackout of {blackout_ms:.0f} ms is predicted, {why}"
+    return Decision(Action.switch, reason, blackout_ms, limit_ms(wanted_ms, goals), passes[-1].throttle_percent)
+
+
 def _throttle(passes: Sequence[Sample], now_ms: float) -> Decision:
     """As much as lets each pass halve the rest; more, if that was tried and did not help."""
     last, had = passes[-1], passes[-1].throttle_percent
-    unslowed = last.dirty_bytes_per_s * 100 / (100 - had)
-    needed = 100 - 100 * CONVERGING * last.bandwidth_bytes_per_s / max(unslowed, 1)
+    busy = max(each.vcpu_share for each in passes)
+    unslowed = last.dirty_bytes_per_s / slowed(had, busy)
+    needed = 100 - 100 * busy * CONVERGING * last.bandwidth_bytes_per_s / max(unslowed, 1)
     since = sum(each.throttle_percent == had for each in passes)
     if had and since <= THROTTLE_AFTER:
         return _because(
@@ -162,6 +187,11 @@ def _throttle(passes: Sequence[Sample], now_ms: float) -> Decision:
     return Decision(Action.throttle, reason, now_ms, 0, percent)
 
 
+def slowed(percent: int, vcpu_share: float) -> float:
+    """The part of its work that a guest still does; standing still first costs it the time that it does not use."""
+    return min(1.0, (100 - percent) / 100 / max(vcpu_share, LEAST_SHARE))
+
+
 def _stalled_passes(passes: Sequence[Sample]) -> int:
     """Passes since the rest last improved by more than a tenth."""
     best, since = passes[0].remaining_bytes, 0
@@ -173,6 +203,36 @@ def _stalled_passes(passes: Sequence[Sample]) -> int:
 
 def _next_pass_s(last: Sample) -> float:
     return last.remaining_bytes / max(last.bandwidth_bytes_per_s, 1)
+
+
+def _took_ms(passes: Sequence[Sample]) -> float:
+    """How long the last pass took; 0 where that is not known."""
+    last, before = passes[-1], passes[-2] if len(passes) > 1 else Sample(0, 0, 0, 0)
+    return max(0.0, 1000 * (last.elapsed_s - before.elapsed_s) / max(last.pass_number - before.pass_number, 1))
+
+
+def _floor_ms(passes: Sequence[Sample]) -> float:
+    """What short passes left that do not shrink any more, by the time it took to send; 0: they shrink, or are long.
+
+    What QEMU tells of them comes too late: the next pass has sent it by then.
+    """
+    if len(passes) < 3:
+        return 0.0
+    before_ms, last_ms = _took_ms(passes[:-1]), _took_ms(passes)
+    return last_ms if before_ms <= SHORT_MS and SHRINKING * before_ms < last_ms <= SHORT_MS else 0.0
+
+
+def _next_rest_ms(passes: Sequence[Sample]) -> float:
+    """What the next pass leaves if the guest dirties as fast as in the last one; infinite where that takes long."""
+    last, took_s = passes[-1], _took_ms(passes) / 1000
+    if not took_s or _next_pass_s(last) > SOON_S:
+        return math.inf
+    return predicted_ms(last, 0.0) * last.remaining_bytes / took_s / max(last.bandwidth_bytes_per_s, 1)
+
+
+def _long_passes(passes: Sequence[Sample]) -> int:
+    """Short ones come in numbers while QEMU looks for one that it may end with."""
+    return sum(predicted_ms(each, 0.0) > SHORT_MS for each in passes)
 
 
 def _is_over(last: Sample, goals: Goals) -> bool:

@@ -1,8 +1,7 @@
 """What a move will take, told before it begins: what was measured and what earlier moves took in, times and bytes out.
 
-The guest is modelled by how many bytes it dirties within a time: D(t) = W (1 - exp(-r t / W)), which begins at the rate
-`r` and ends at the working set `W` that it writes over and over. Two samples of different length tell both. The passes
-of pre-copy are then played through with the very function that will steer them, core/convergence.decide.
+The passes of pre-copy are played through with the very function that will steer them, core/convergence.decide, through
+a guest that writes as core/dirtying.py models it, and with what QEMU is known to do late.
 """
 
 from __future__ import annotations
@@ -12,7 +11,8 @@ import statistics
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from godwit.core.convergence import WIDEN_S, Action, Decision, Goals, Sample, decide, limit_ms
+from godwit.core.convergence import WIDEN_PASSES, WIDEN_S, Action, Decision, Goals, Sample, decide, limit_ms, slowed
+from godwit.core.dirtying import Dirtied, Dirtying, dirtying
 from godwit.core.errors import Refused
 from godwit.core.migration import MigrationRequest
 from godwit.core.model import Accelerator, Fact
@@ -39,14 +39,14 @@ PASS_S = 0.1
 ALIKE = 0.5
 WEIGHT = 0.4
 """Of the newer one, where figures of several moves are smoothed."""
-_STEPS = 60
-
-
-class Dirtied(Fact):
-    """How many bytes the guest had dirtied after that time, each page counted once."""
-
-    seconds: float
-    bytes: int
+SYNC_S = 0.003
+"""A pass takes so long however little is sent: QEMU asks which pages are dirty."""
+ALLOWED_S = 0.03
+"""From the decision to switch over until the manager allows it."""
+HEEDED_S = 0.05
+"""Until QEMU heeds a new limit, on average: it looks every 0.1 s."""
+LOOK_S, LOOKS = 1.0, 2
+"""QEMU slows the guest down at every second look, and looks when a pass ends, a second after the last look or later."""
 
 
 class Measured(Fact):
@@ -64,6 +64,8 @@ class Measured(Fact):
     """By disk that shall go: what its file takes."""
     idle_cpus: float = 0.0
     """Of the source's, over the last moments."""
+    vcpu_share: float | None = None
+    """The part of its vCPUs' time that the guest used meanwhile: any QEMU's only word for how it writes just now."""
 
 
 NOTHING = Measured()
@@ -86,20 +88,8 @@ class Past(NamedTuple):
     """0: no disks went, or not enough to tell."""
     dirtied: tuple[Dirtied, ...] = ()
     """In its passes."""
-
-
-class Dirtying(NamedTuple):
-    """How the guest writes."""
-
-    bytes_per_s: float
-    """At first."""
-    working_set_bytes: float
-
-    def within(self, seconds: float) -> float:
-        """Bytes dirtied in that time, each page counted once."""
-        if self.working_set_bytes <= 0:
-            return 0.0
-        return self.working_set_bytes * -math.expm1(-self.bytes_per_s * seconds / self.working_set_bytes)
+    vcpu_share: float | None = None
+    """The part of its vCPUs' time that the guest used just before it."""
 
 
 class Grounds(NamedTuple):
@@ -114,32 +104,8 @@ class Grounds(NamedTuple):
     warm_up_ms: float
     least_fixed_ms: float = 0.0
     """The shortest that is known: whatever is below it cannot be promised."""
-
-
-def dirtying(samples: Sequence[Dirtied], *, memory_bytes: int) -> Dirtying:
-    """The model that the shortest and the longest sample fit; with one, as if it wrote ever new pages."""
-    told = sorted((each for each in samples if each.seconds > 0), key=lambda each: each.seconds)
-    if not told or not told[-1].bytes:
-        return Dirtying(0.0, 0.0)
-    short, long = told[0], told[-1]
-    rate = short.bytes / short.seconds
-    if short.bytes <= 0 or long.seconds <= short.seconds or long.bytes >= rate * long.seconds * 0.98:
-        return Dirtying(long.bytes / long.seconds, float(memory_bytes))
-    x = _solve(long.bytes / short.bytes, long.seconds / short.seconds)
-    working_set = min(short.bytes / -math.expm1(-x), float(memory_bytes))
-    return Dirtying(working_set * x / short.seconds, working_set)
-
-
-def _solve(ratio: float, times: float) -> float:
-    """x such that (1 - exp(-times x)) / (1 - exp(-x)) = ratio; the left side falls from `times` to 1 as x grows."""
-    low, high = 1e-6, 40.0
-    for _ in range(_STEPS):
-        x = (low + high) / 2
-        if math.expm1(-times * x) / math.expm1(-x) > ratio:
-            low = x
-        else:
-            high = x
-    return (low + high) / 2
+    vcpu_share: float = 1.0
+    """The part of its vCPUs' time that the guest uses."""
 
 
 def grounds(
@@ -164,23 +130,37 @@ def grounds(
         first = mine[-1].sent_bytes
     return Grounds(
         first_bytes=first,
-        dirtying=_dirtying(measured.dirtied, mine[-1].dirtied if mine else (), memory_bytes),
+        dirtying=_dirtying(measured, mine[-1] if mine else None, memory_bytes),
         stream_bytes_per_s=known,
         fixed_ms=max(LEAST_FIXED_MS, statistics.median_low(fixed)),
         around_ms=around_ms + (THOROUGH_MS if request.deadline_s is not None else 0.0),
         warm_up_ms=WARM_UP_MS[accelerator],
         least_fixed_ms=max(LEAST_FIXED_MS, min(fixed)),
+        vcpu_share=1.0 if measured.vcpu_share is None else measured.vcpu_share,
     )
 
 
-def _dirtying(now: Sequence[Dirtied], before: Sequence[Dirtied], memory_bytes: int) -> Dirtying:
+def _dirtying(now: Measured, before: Past | None, memory_bytes: int) -> Dirtying:
     """As it writes now; what one sample cannot tell is as before, if it writes about as fast as then."""
-    then = dirtying([each for each in before if each.seconds >= PASS_S] or before, memory_bytes=memory_bytes)
-    if not now:
+    then = Dirtying(0.0, 0.0)
+    if before:
+        longer = [each for each in before.dirtied if each.seconds >= PASS_S]
+        then = _calmed(dirtying(longer or before.dirtied, memory_bytes=memory_bytes), now, before)
+    if not now.dirtied:
         return then
-    found = dirtying(now, memory_bytes=memory_bytes)
+    found = dirtying(now.dirtied, memory_bytes=memory_bytes)
     alike = ALIKE <= found.bytes_per_s / max(then.bytes_per_s, 1.0) <= 1 / ALIKE
-    return found._replace(working_set_bytes=then.working_set_bytes) if len(now) == 1 and alike else found
+    if len(now.dirtied) == 1 and alike:
+        return then._replace(bytes_per_s=found.bytes_per_s)
+    return found
+
+
+def _calmed(then: Dirtying, now: Measured, before: Past) -> Dirtying:
+    """A guest that uses much less of its vCPUs than before its last move writes less by as much."""
+    if now.vcpu_share is None or not before.vcpu_share:
+        return then
+    share = now.vcpu_share / before.vcpu_share
+    return then._replace(bytes_per_s=then.bytes_per_s * share) if share < ALIKE else then
 
 
 def smoothed(figures: Sequence[float], otherwise: float) -> float:
@@ -202,48 +182,84 @@ class Course(NamedTuple):
 def play(grounds: Grounds, goals: Goals) -> Course:
     """The move, pass by pass, as the governor would steer it through a guest that behaves as modelled."""
     samples: list[Sample] = []
-    elapsed_s, left, sent, throttle = 0.0, float(grounds.first_bytes), 0.0, 0
+    elapsed_s, left, sent = 0.0, float(grounds.first_bytes), 0.0
+    valve, brake = _Valve(goals), _Brake()
     while True:
-        pass_s = left / grounds.stream_bytes_per_s
+        pass_s = left / grounds.stream_bytes_per_s + SYNC_S
         elapsed_s, sent = elapsed_s + pass_s, sent + left
-        slowed = grounds.dirtying._replace(bytes_per_s=grounds.dirtying.bytes_per_s * (100 - throttle) / 100)
-        left = slowed.within(pass_s)
-        rate = left / pass_s if pass_s else 0.0
-        number = len(samples) + 1
-        samples.append(Sample(number, int(left), int(grounds.stream_bytes_per_s), int(rate), elapsed_s, throttle))
+        left = brake.slowed(grounds).within(pass_s)
+        samples.append(
+            Sample(
+                pass_number=len(samples) + 1,
+                remaining_bytes=int(left),
+                bandwidth_bytes_per_s=int(grounds.stream_bytes_per_s),
+                dirty_bytes_per_s=int(left / pass_s),
+                elapsed_s=elapsed_s,
+                throttle_percent=brake.percent,
+                vcpu_share=grounds.vcpu_share,
+            )
+        )
         decision = decide(samples, goals)
-        throttle = decision.throttle_percent
-        if decision.action in {Action.switch, Action.give_up}:
-            decision, waited_s = _taken(grounds, decision, goals, guest=slowed, left=left)
-            told = _forecast(grounds, samples, decision, sent + left, waited_s=waited_s)
-            return Course(told, decision, tuple(samples))
+        rest_ms = 1000 * left / grounds.stream_bytes_per_s
+        if decision.action is Action.give_up or valve.lets_through(rest_ms, decision, elapsed_s):
+            if decision.action is not Action.give_up:
+                decision = decision._replace(action=Action.switch, predicted_ms=grounds.fixed_ms + rest_ms)
+            return Course(_forecast(grounds, samples, decision, sent + left), decision, tuple(samples))
+        brake.pull(decision.throttle_percent, elapsed_s)
 
 
-def _taken(
-    grounds: Grounds, decision: Decision, goals: Goals, *, guest: Dirtying, left: float
-) -> tuple[Decision, float]:
-    """The decision with the blackout that comes of it, and the wait: QEMU takes the first pass within the limit."""
-    if decision.action is not Action.switch:
-        return decision, 0.0
-    limit, waited_s, in_all_s = decision.downtime_ms, 0.0, 0.0
-    for _ in range(_STEPS):
-        rest_s = left / grounds.stream_bytes_per_s
-        if 1000 * rest_s <= limit:
-            break
-        left, waited_s, in_all_s = guest.within(rest_s), waited_s + rest_s, in_all_s + rest_s
-        if waited_s >= WIDEN_S:
-            limit, waited_s = limit_ms(2 * limit, goals), 0.0
-    rest_ms = 1000 * left / grounds.stream_bytes_per_s
-    blackout_ms = grounds.fixed_ms + min(rest_ms, decision.predicted_ms - grounds.fixed_ms)
-    return decision._replace(predicted_ms=blackout_ms), in_all_s
+class _Valve:
+    """QEMU's downtime limit, as the governor opens it and as QEMU heeds it."""
+
+    def __init__(self, goals: Goals) -> None:
+        self._goals = goals
+        self._limits: list[tuple[float, int]] = []
+        """When QEMU heeds each, and what it is."""
+        self._passes = 0
+
+    def lets_through(self, rest_ms: float, decision: Decision, now_s: float) -> bool:
+        """QEMU switches over at the end of this pass."""
+        heeded = max((limit for at_s, limit in self._limits if at_s <= now_s), default=limit_ms(0, self._goals))
+        if decision.action is Action.switch:
+            self._open(decision.downtime_ms, now_s + HEEDED_S + (0.0 if self._limits else ALLOWED_S))
+        self._passes += 1
+        if self._limits and self._passes > WIDEN_PASSES and now_s - self._limits[-1][0] >= WIDEN_S - HEEDED_S:
+            self._open(limit_ms(2 * self._limits[-1][1], self._goals), now_s + HEEDED_S)
+        return rest_ms <= heeded
+
+    def _open(self, limit: int, at_s: float) -> None:
+        if not self._limits or limit > self._limits[-1][1]:
+            self._limits.append((at_s, limit))
+            self._passes = 0
 
 
-def _forecast(
-    grounds: Grounds, samples: Sequence[Sample], decision: Decision, sent: float, *, waited_s: float
-) -> Forecast:
+class _Brake:
+    """QEMU's slowing down of the guest, which comes late: at every second look, of which there is one in a second."""
+
+    def __init__(self) -> None:
+        self.percent = 0
+        self._looks = 0
+        self._looked_at_s = 0.0
+
+    def slowed(self, grounds: Grounds) -> Dirtying:
+        """The guest as it writes now."""
+        guest = grounds.dirtying
+        return guest._replace(bytes_per_s=guest.bytes_per_s * slowed(self.percent, grounds.vcpu_share))
+
+    def pull(self, percent: int, now_s: float) -> None:
+        """A pass ended, and so much is wanted."""
+        if now_s - self._looked_at_s < LOOK_S:
+            return
+        self._looked_at_s = now_s
+        self._looks = self._looks + 1 if percent != self.percent else 0
+        if self._looks == LOOKS:
+            self.percent, self._looks = percent, 0
+
+
+def _forecast(grounds: Grounds, samples: Sequence[Sample], decision: Decision, sent: float) -> Forecast:
     blackout_ms = decision.predicted_ms
     return Forecast(
-        total_ms=round(grounds.around_ms + (samples[-1].elapsed_s + waited_s) * 1000 + blackout_ms, 1),
+        total_ms=round(grounds.around_ms + samples[-1].elapsed_s * 1000 + blackout_ms, 1),
         blackout_ms=round(blackout_ms, 1),
         stall_ms=round(blackout_ms + grounds.warm_up_ms, 1),
         transferred_bytes=int(sent),

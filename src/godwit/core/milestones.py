@@ -10,12 +10,14 @@ from godwit.core.report import BlackoutParts, TimelineEntry
 
 
 class Milestone(StrEnum):
-    """In their usual order; being told may come after having loaded."""
+    """In their usual order; being told may come after having loaded, and after its agent has heard of that."""
 
     stopped = "vCPUs stopped at the source"
     sent = "memory and devices sent"
     told = "the destination is told to run it"
     loaded = "loaded at the destination"
+    heard = "the destination's agent knows that it is loaded"
+    written = "the destination's journal is on the disk"
     started = "vCPUs are being started at the destination"
     resumed = "vCPUs run at the destination"
 

@@ -33,6 +33,8 @@ class Forecast(Fact):
     link_bytes_per_s: int | None = None
     dirty_bytes_per_s: int | None = None
     working_set_bytes: int | None = None
+    vcpu_share: float | None = None
+    """The part of its vCPUs' time that the guest used just before."""
     disks_ms: float | None = None
     """Of the total, what its disks take."""
     disk_bytes: int | None = None

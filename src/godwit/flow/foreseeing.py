@@ -50,7 +50,8 @@ def _foretold(case: Case, found: Measured, past: Sequence[Past]) -> Foresight:
     base = base._replace(around_ms=base.around_ms + disks.ms)
     wanted = goals(request, base)
     course = play(base, wanted)
-    return Foresight(found, base, wanted, course._replace(forecast=disks.added_to(course.forecast)))
+    told = disks.added_to(course.forecast).model_copy(update={"vcpu_share": found.vcpu_share})
+    return Foresight(found, base, wanted, course._replace(forecast=told))
 
 
 async def foretold(case: Case, source: Host, past: Sequence[Past]) -> Forecast:

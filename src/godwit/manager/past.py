@@ -7,7 +7,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from godwit.contract.host import HandedOver
 from godwit.contract.store import MigrationRecord
 from godwit.core.convergence import SHORT_MS
-from godwit.core.forecast import THOROUGH_MS, Dirtied, Past
+from godwit.core.dirtying import Dirtied
+from godwit.core.forecast import THOROUGH_MS, Past
 from godwit.core.forecast_disks import rate
 from godwit.core.migration import Migration
 from godwit.core.phase import Phase
@@ -86,6 +87,7 @@ def _past(record: MigrationRecord, handed: HandedOver, *, same_vm: bool, alike: 
         sent_bytes=handed.transferred_bytes - sum(each.remaining_bytes for each in handed.passes) if is_plain else 0,
         disk_bytes_per_s=_disk_rate(record),
         dirtied=tuple(_dirtied(handed.passes)),
+        vcpu_share=record.forecast.vcpu_share if record.forecast else None,
     )
 
 

@@ -236,6 +236,7 @@ def main(directory: Path, ready_fd: int | None) -> None:
     _write_self(directory)
     is_adopted = (directory / "qemu.json").exists()
     qemu = Child.adopt(directory) if is_adopted else Child.start(directory)
+    process.go_first()  # what QEMU says at the switch-over goes through us
     keeper = Keeper(directory, qemu)
     if is_adopted:
         keeper.note_gap()
