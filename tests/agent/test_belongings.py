@@ -15,6 +15,7 @@ from godwit.agent.local import LocalVm, Plug
 from godwit.contract.belongings import Belongings, Joined
 from godwit.contract.host import Order, Peer
 from godwit.core.errors import Failed, Unreachable
+from godwit.network import linux_bridge
 from godwit.network.groups import Group
 from godwit.testing.world import SPEC
 
@@ -82,7 +83,7 @@ class Call:
 def kernel(monkeypatch: pytest.MonkeyPatch) -> Kernel:
     kernel = Kernel()
     monkeypatch.setattr(belongings, "flows", kernel)
-    monkeypatch.setattr(belongings, "groups", kernel)
+    monkeypatch.setattr(linux_bridge, "groups", kernel)
     return kernel
 
 

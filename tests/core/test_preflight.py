@@ -218,6 +218,9 @@ NEWER: dict[str, object] = {"qemu": QEMU.model_copy(update={"version": "10.0.2"}
         (segments(segment("host-b", vlan=120), SAID), "network-tagged", "tag 120"),
         (segments(segment("host-b", bytes=60), segment("host-a", bytes=60)), "network-mtu", "frames of 46 bytes"),
         (segments(segment("host-b", bytes=1414), segment("host-a", mtu=1400)), "network-mtu", "MTU 1500 and 1400"),
+        (segments(segment("host-b"), segment("host-a", has_stp=True)), "network-stp", "STP is on at br0"),
+        (segments(segment("host-b", is_programmed=True), SAID), "network-flows", "more than the one"),
+        (segments(segment("host-b"), segment("host-a", is_programmed=True)), "network-flows", "more than the one"),
         (
             segments(segment("host-b", claims=(Claim(ip="10.0.0.1", mac="02:00:00:00:00:01"),)), SAID),
             "ip-conflict",

@@ -2,11 +2,21 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
 
+import pytest
+
 from godwit.core.report import Report
+from godwit.lab import open_vswitch
 from godwit.lab.scenario import Running, Scenario, wait_until
+
+needs_open_vswitch = pytest.mark.skipif(
+    any(shutil.which(each, path="/usr/sbin:/usr/bin:/sbin:/bin") is None for each in open_vswitch.PROGRAMS),
+    reason=f"{open_vswitch.PACKAGE} is not installed: tools/setup ovs",
+)
+"""A test needs it."""
 
 
 def other(host: str) -> str:

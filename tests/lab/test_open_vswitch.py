@@ -15,7 +15,7 @@ PLAN = Topology(Settings(switch=SwitchKind.ovs))
 
 
 def test_every_port_is_an_access_port_of_one_vlan() -> None:
-    words = start(PLAN)[-1]
+    words = start("br0", [node.name for node in PLAN.plugged_into(LAN)])[-1]
 
     assert words.count("tag=10") == 3
     assert [words[at + 2] for at, word in enumerate(words) if word == "add-port"] == ["client", "host-a", "host-b"]

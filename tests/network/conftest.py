@@ -2,20 +2,28 @@
 
 from __future__ import annotations
 
+import asyncio
 import ctypes
 import os
 import select
+import shutil
+import signal
 import socket
 import subprocess
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 from godwit.core.errors import Failed
+from godwit.network.linux_bridge import LinuxBridge
+from godwit.network.open_vswitch import OpenVSwitch
+from godwit.network.switch import Switch
 from godwit.network.tap import Tap, open_tap
 
 CLONE_NEWNET = 0x4000_0000
@@ -125,12 +133,89 @@ def forwards(port: str) -> None:
 def lan(namespace: None) -> Iterator[Lan]:
     with ExitStack() as stack:
         ip("link add lan type bridge mcast_snooping 0")  # or it speaks itself
-        ip("link add uplink address 02:00:00:00:00:0a type veth peer name far")
+        _cable_to_far()
+        ip("link set uplink master lan")
         for interface in ("lan", "uplink", "far"):
             silence(interface)
             ip(f"link set {interface} up")
-        ip("link set uplink master lan")
         forwards("uplink")
         lan = Lan(Ear(-1), stack)
         lan.far = lan.at("far")
         yield lan
+
+
+def _cable_to_far() -> None:
+    ip("link add uplink address 02:00:00:00:00:0a type veth peer name far")
+
+
+@pytest.fixture
+def ovs_lan(namespace: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[Lan]:
+    """The same with Open vSwitch, in user space, of the test's own."""
+    if shutil.which("ovs-vsctl") is None or shutil.which("ovs-vswitchd", path="/usr/sbin:/usr/bin") is None:
+        pytest.skip("Open vSwitch is not installed: tools/setup ovs")
+    with ExitStack() as stack:
+        run_dir = stack.enter_context(tempfile.TemporaryDirectory(prefix="ovs"))
+        for name in ("OVS_RUNDIR", "OVS_DBDIR", "OVS_LOGDIR"):
+            monkeypatch.setenv(name, run_dir)
+        _cable_to_far()
+        for interface in ("uplink", "far"):
+            silence(interface)
+            ip(f"link set {interface} up")
+        stack.callback(_end_ovs, Path(run_dir))
+        _start_ovs(run_dir)
+        ovs("ovs-vsctl add-br lan -- set bridge lan datapath_type=netdev -- add-port lan uplink")
+        silence("lan")
+        ip("link set lan up")
+        lan = Lan(Ear(-1), stack)
+        lan.far = lan.at("far")
+        yield lan
+
+
+def ovs(words: str) -> str:
+    """What one of Open vSwitch's tools says."""
+    path = f"{os.environ['PATH']}:/usr/sbin"
+    argv = words.split()
+    return subprocess.run(argv, check=True, capture_output=True, text=True, env=os.environ | {"PATH": path}).stdout
+
+
+def _start_ovs(run_dir: str) -> None:
+    daemon = f"--detach --no-chdir --pidfile --log-file={run_dir}/log -vconsole:off"
+    ovs(f"ovsdb-tool create {run_dir}/conf.db /usr/share/openvswitch/vswitch.ovsschema")
+    ovs(f"ovsdb-server {run_dir}/conf.db --remote=punix:{run_dir}/db.sock {daemon}")
+    ovs("ovs-vsctl --no-wait init")
+    ovs(f"ovs-vswitchd unix:{run_dir}/db.sock {daemon} --disable-system")
+
+
+def _end_ovs(run_dir: Path) -> None:
+    for name in ("ovs-vswitchd", "ovsdb-server"):
+        with suppress(FileNotFoundError, ProcessLookupError):
+            pid = int((run_dir / f"{name}.pid").read_text())
+            os.kill(pid, signal.SIGKILL)
+            until(partial(_is_dead, pid), f"{name} ended")
+
+
+def _is_dead(pid: int) -> bool:
+    with suppress(FileNotFoundError, ProcessLookupError):
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
+    return True
+
+
+@dataclass
+class Switched:
+    """A network with a switch of some kind."""
+
+    lan: Lan
+    switch: Switch
+
+    def plug(self, name: str, *, muted: bool = False) -> tuple[Tap, Ear]:
+        """A tap in the switch, and the VM's ear and mouth."""
+        tap, ear = self.lan.tap(name)
+        asyncio.run(self.switch.plug(name, muted=muted))
+        return tap, ear
+
+
+@pytest.fixture(params=["lan", "ovs_lan"])
+def switched(request: pytest.FixtureRequest) -> Switched:
+    """With each kind."""
+    lan = request.getfixturevalue(request.param)
+    return Switched(lan, LinuxBridge("lan") if request.param == "lan" else OpenVSwitch("lan"))

@@ -1,4 +1,4 @@
-"""The points of a real bridge: what waits in the tap goes after the VM, in order, and nothing comes to it again."""
+"""The points of real switches, of each kind: what waits in the tap goes after the VM, in order, and no more comes."""
 
 from __future__ import annotations
 
@@ -11,12 +11,14 @@ from collections.abc import Iterator
 import pytest
 
 from godwit.network.frames import tagged
+from godwit.network.linux_bridge import LinuxBridge
 from godwit.network.packet import ANCILLARY_BYTES, tell_tags, vlan_of
 from godwit.network.port import open_again, plug, until_forwarding
-from godwit.network.relay import Track, Turnout
+from godwit.network.relay import Turnout
 from godwit.network.ring import SACRIFICE, TapHandle, sacrifice
+from godwit.network.switch import Kind
 
-from .conftest import Ear, Lan, forwards, frame, ip, silence
+from .conftest import Ear, Lan, Switched, forwards, frame, ip, silence
 
 pytestmark = pytest.mark.root
 
@@ -26,23 +28,22 @@ BROADCAST = "ff:ff:ff:ff:ff:ff"
 
 
 class Points:
-    """A VM's tap, and a cable in the place of its tunnel, on one bridge."""
+    """A VM's tap, and a cable in the place of its tunnel, at one switch."""
 
-    def __init__(self, lan: Lan) -> None:
-        self.lan = lan
-        tap, self.vm = lan.tap("gw-vm")
-        asyncio.run(plug(tap.name, "lan", muted=False))
+    def __init__(self, switched: Switched) -> None:
+        self.lan = switched.lan
         ip("link add gv-vm type veth peer name other")
         for interface in ("gv-vm", "other"):
             silence(interface)
             ip(f"link set {interface} up")
-        ip("link set gv-vm master lan")
-        ip("link set gv-vm type bridge_slave flood off mcast_flood off bcast_flood off learning off")
-        forwards("gv-vm")
-        self.beyond = lan.at("other")
+        tap, self.vm = switched.plug("gw-vm")
+        if switched.switch.kind is Kind.linux_bridge:
+            forwards("gw-vm")
+        self.beyond = self.lan.at("other")
         self.vm.says(frame(VM, BROADCAST, "here I am"))
-        lan.far.hears(frame(VM, BROADCAST, "here I am"))
-        self.turnout = Turnout(Track("gw-vm", "lan", "gv-vm", "gv-vm"), VM, TapHandle.of(os.getpid(), tap.fd))
+        self.lan.far.hears(frame(VM, BROADCAST, "here I am"))
+        asyncio.run(switched.switch.lead_out("gw-vm", VM))
+        self.turnout = Turnout(switched.switch, "gw-vm", VM, TapHandle.of(os.getpid(), tap.fd))
 
     def send(self, *texts: str) -> list[bytes]:
         sent = [frame(FAR, VM, text) for text in texts]
@@ -57,8 +58,19 @@ class Points:
 
 
 @pytest.fixture
-def points(lan: Lan) -> Iterator[Points]:
-    points = Points(lan)
+def points(switched: Switched) -> Iterator[Points]:
+    points = Points(switched)
+    if switched.switch.kind is Kind.linux_bridge:
+        forwards("gp-vm")
+    yield points
+    points.turnout.close()
+
+
+@pytest.fixture
+def bridge_points(lan: Lan) -> Iterator[Points]:
+    """Of a Linux bridge."""
+    points = Points(Switched(lan, LinuxBridge("lan")))
+    forwards("gp-vm")
     yield points
     points.turnout.close()
 
@@ -112,10 +124,11 @@ def test_turned_back_what_waits_in_the_siding_comes_too(points: Points) -> None:
 
 
 def test_what_was_read_just_before_the_stop_is_sent_again_and_no_more(points: Points) -> None:
+    just_then = now_ms()
     swallowed = points.send("1", "2", "3", "4")
     points.vm.hears(swallowed[-1])
 
-    turned = points.turnout.turn(now_ms())
+    turned = points.turnout.turn(just_then)
     last = points.send("5")[0]
 
     assert points.beyond_heard(last) == [*swallowed[-2:], last]
@@ -196,9 +209,9 @@ def to_group(text: str) -> bytes:
 
 
 @pytest.fixture
-def snooping(points: Points) -> Points:
+def snooping(bridge_points: Points) -> Points:
     """See `join`."""
-    return join(points)
+    return join(bridge_points)
 
 
 def join(points: Points) -> Points:
@@ -229,7 +242,7 @@ def test_what_comes_for_the_vms_multicast_groups_is_relayed_once(snooping: Point
 def test_where_the_kernels_stp_decides_the_relays_ports_are_waited_for(lan: Lan) -> None:
     ip("link set lan type bridge forward_delay 200 stp_state 1")  # as short as it may be: a port waits for twice that
     forwards("uplink")
-    points = Points(lan)
+    points = Points(Switched(lan, LinuxBridge("lan")))
     try:
         siding = lan.at("gs-vm")
         assert not asyncio.run(until_forwarding(points.turnout.ports, longest_s=0))

@@ -10,6 +10,7 @@ import pytest
 
 from godwit.core.looked import Claim, Heard, SegmentLook
 from godwit.network import segment
+from godwit.network.linux_bridge import LinuxBridge
 from godwit.network.segment import Exchange
 
 from .conftest import Ear, Lan, forwards, ip, silence
@@ -35,8 +36,8 @@ def exchange(*, other: str = "host-b") -> tuple[SegmentLook, SegmentLook]:
     """As both hosts do, at one moment."""
 
     async def both() -> tuple[SegmentLook, SegmentLook]:
-        here = Exchange("lan", "host-a", other, TOKEN, (IP,))
-        there = Exchange("lan2", "host-b", "host-a", TOKEN)
+        here = Exchange(LinuxBridge("lan"), "host-a", other, TOKEN, (IP,))
+        there = Exchange(LinuxBridge("lan2"), "host-b", "host-a", TOKEN)
         return await asyncio.gather(here.run("lan"), there.run("lan"))
 
     return asyncio.run(both())
@@ -101,7 +102,7 @@ def test_another_host_is_not_taken_for_the_one_asked_for(two: Lan, monkeypatch: 
 def test_a_bridge_without_uplinks_has_nobody_to_ask(lan: Lan) -> None:
     ip("link set uplink nomaster")
 
-    look = asyncio.run(Exchange("lan", "host-a", "host-b", TOKEN).run("lan"))
+    look = asyncio.run(Exchange(LinuxBridge("lan"), "host-a", "host-b", TOKEN).run("lan"))
     assert (look.uplinks, look.heard) == ((), ())
 
 
@@ -110,7 +111,7 @@ def speak(lan: Lan, frame: bytes, monkeypatch: pytest.MonkeyPatch) -> SegmentLoo
     monkeypatch.setattr(segment, "LONGEST_S", 0.2)
 
     async def story() -> SegmentLook:
-        looking = asyncio.create_task(Exchange("lan", "host-a", "host-b", TOKEN, (IP,)).run("lan"))
+        looking = asyncio.create_task(Exchange(LinuxBridge("lan"), "host-a", "host-b", TOKEN, (IP,)).run("lan"))
         while not any(heard[12:14] == b"\x88\xb5" for heard in lan.far.listen()):  # noqa: ASYNC110 (a wire has no event)
             await asyncio.sleep(0)
         lan.far.says(frame)
@@ -120,7 +121,7 @@ def speak(lan: Lan, frame: bytes, monkeypatch: pytest.MonkeyPatch) -> SegmentLoo
 
 
 def test_a_tag_is_told(lan: Lan, monkeypatch: pytest.MonkeyPatch) -> None:
-    other = Exchange("lan2", "host-b", "host-a", TOKEN)
+    other = Exchange(LinuxBridge("lan2"), "host-b", "host-a", TOKEN)
     plain = other._frames(bytes.fromhex("020000000b0b"))[0]
 
     look = speak(lan, plain[:12] + b"\x81\x00\x00\x78" + plain[12:], monkeypatch)

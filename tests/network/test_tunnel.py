@@ -110,7 +110,9 @@ def test_what_was_poured_elsewhere_does_not_come_to_the_tap(lan: Lan, elsewhere:
 def source(lan: Lan) -> bool:
     tap, _ = lan.tap("gw-vm")
     asyncio.run(plug(tap.name, "lan", muted=False))
-    return asyncio.run(tunnel.open_source_end("gw-vm", bridge="lan", vni=5, local=HERE, remote=THERE))
+    is_whole = asyncio.run(tunnel.open_source_end("gw-vm", bridge="lan", vni=5, local=HERE, remote=THERE))
+    asyncio.run(tunnel.open_port("gw-vm", "lan"))
+    return is_whole
 
 
 def test_the_sources_end_neither_learns_nor_floods(lan: Lan, elsewhere: str) -> None:
@@ -119,8 +121,8 @@ def test_the_sources_end_neither_learns_nor_floods(lan: Lan, elsewhere: str) -> 
     lan.far.says(frame(FAR, "52:54:00:00:00:99", "unknown"))
 
     assert asyncio.run(tunnel.look("gv-vm")).sent == 0
-    asyncio.run(tunnel.close_source_end("gw-vm"))
-    asyncio.run(tunnel.close_source_end("gw-vm"))
+    for name in ("gp-vm", "gp-vm", "gv-vm", "gv-vm"):
+        asyncio.run(tunnel.close(name))
     assert not set(interfaces()) & {"gv-vm", "gp-vm", "gq-vm"}
 
 

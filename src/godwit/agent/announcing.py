@@ -33,7 +33,7 @@ async def tell_place(vm: LocalVm) -> None:
     """Switches know where a VM is that says nothing by itself; what cannot be told is let be."""
     for plug in vm.passport.plugs:
         with suppress(GodwitError):
-            await announce.send(plug.tap, [frames.rarp(plug.mac)])
+            await plug.switch.announce(plug.tap, [frames.rarp(plug.mac)])
 
 
 class Announcer:
@@ -84,7 +84,7 @@ class Announcer:
         for plug, nic in zip(self._vm.passport.plugs, self._vm.passport.spec.nics, strict=True):
             told = _told(plug, nic, self._snoop(plug).heard())
             with suppress(GodwitError):
-                self.left_by |= dict.fromkeys(await announce.send(plug.tap, [frame for _, _, frame in told]))
+                self.left_by |= dict.fromkeys(await plug.switch.announce(plug.tap, [frame for _, _, frame in told]))
                 self.made += [Announcement(kind=kind, at_ms=at_ms, vlan=vlan) for kind, vlan, _ in told]
                 if first:
                     await announce.ask_for_memberships(plug.tap)

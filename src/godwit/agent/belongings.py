@@ -9,13 +9,13 @@ import logging
 from collections.abc import Sequence
 from contextlib import suppress
 
-from godwit.agent.local import LocalVm
+from godwit.agent.local import LocalVm, Plug
 from godwit.contract.belongings import Belongings, Joined
 from godwit.contract.host import Order, Peer
 from godwit.core.errors import GodwitError
-from godwit.network import flows, groups
+from godwit.network import flows
 from godwit.network.groups import Group
-from godwit.network.netlink import Prepared
+from godwit.network.switch import Call
 
 log = logging.getLogger("godwit.agent")
 
@@ -62,7 +62,7 @@ class Packing:
     async def _joined(self) -> tuple[Joined, ...]:
         joined = []
         for nic, plug in enumerate(self._vm.passport.plugs):
-            joined += [Joined(nic=nic, group=g.address, vlan=g.vlan) for g in await groups.of_port(plug.tap)]
+            joined += [Joined(nic=nic, group=g.address, vlan=g.vlan) for g in await plug.switch.groups(plug.tap)]
         return tuple(joined)
 
     async def _flows(self) -> list[bytes]:
@@ -75,7 +75,7 @@ class Unpacking:
 
     def __init__(self, vm: LocalVm) -> None:
         self._vm = vm
-        self._joining: list[Prepared] = []
+        self._joining: list[Call] = []
         self._added: list[bytes] = []
         self._is_here = False
 
@@ -85,7 +85,10 @@ class Unpacking:
             self._added += await flows.add(told.flows)
             if not self._is_here:  # else the VM has been asked itself
                 self.close()
-                self._joining = [await groups.prepare_joining(tap, which) for tap, which in self._by_tap(told.joined)]
+                self._joining = [
+                    await plug.switch.prepare_joining(plug.tap, plug.mac, which)
+                    for plug, which in self._by_plug(told.joined)
+                ]
 
     def commit(self) -> None:
         """The bridges know the groups; some 0.05 ms, because `cont` waits for it."""
@@ -108,7 +111,7 @@ class Unpacking:
         for each in joining:
             each.close()
 
-    def _by_tap(self, joined: Sequence[Joined]) -> list[tuple[str, list[Group]]]:
-        taps = [plug.tap for plug in self._vm.passport.plugs]
-        mine = [[Group(each.group, each.vlan) for each in joined if each.nic == nic] for nic in range(len(taps))]
-        return [(tap, which) for tap, which in zip(taps, mine, strict=True) if which]
+    def _by_plug(self, joined: Sequence[Joined]) -> list[tuple[Plug, list[Group]]]:
+        plugs = self._vm.passport.plugs
+        mine = [[Group(each.group, each.vlan) for each in joined if each.nic == nic] for nic in range(len(plugs))]
+        return [(plug, which) for plug, which in zip(plugs, mine, strict=True) if which]

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from godwit.agent.local import Plug
 from godwit.contract.host import Heard
 from godwit.network import probing, tunnel
-from godwit.network.witness import Sighting, Witness, uplinks
+from godwit.network.witness import Sighting, Witness
 
 
 class Hearing:
@@ -21,8 +21,8 @@ class Hearing:
     async def listen(self) -> None:
         """Probes are counted from now on."""
         for index, plug in enumerate(self._plugs):
-            ports = await uplinks(plug.bridge)
-            self._witnesses.append(Witness(plug.mac, ports, self._counter(index), ethertype=probing.ETHERTYPE))
+            uplinks = await plug.switch.uplinks()
+            self._witnesses.append(Witness(plug.mac, uplinks, self._counter(index), ethertype=probing.ETHERTYPE))
 
     async def look(self) -> Heard:
         """So far."""

@@ -23,9 +23,9 @@ from godwit.core.milestones import Milestone
 from godwit.core.model import VmState
 from godwit.core.ownership import Act, Cue, Ownership, Stream
 from godwit.core.report import TimelineEntry
-from godwit.network import port, tunnel
-from godwit.network.netlink import Prepared
+from godwit.network import tunnel
 from godwit.network.ring import Injector, TapHandle
+from godwit.network.switch import Call
 from godwit.network.tunnel import inbound_name
 from godwit.qemu import mirror, secrecy, sockets
 from godwit.qemu.evidence import History
@@ -52,7 +52,7 @@ class Incoming:
         self._refusal = ""
         self._resumed_at_ms: float | None = None
         self._timeline: list[TimelineEntry] = []
-        self._unmute: tuple[Prepared, ...] = ()
+        self._unmute: tuple[Call, ...] = ()
         self.belongings = Unpacking(vm)
         self._announcer = Announcer(vm)
         self._hearing = Hearing(vm.passport.plugs)
@@ -167,7 +167,7 @@ class Incoming:
         if not self.vm.machine.gone.is_set():
             await self._hearing.listen()
             plugs = self.vm.passport.plugs
-            self._unmute = tuple([await port.prepare_unmute(plug.tap, plug.mac) for plug in plugs])
+            self._unmute = tuple([await plug.switch.prepare_unmute(plug.tap, plug.mac) for plug in plugs])
         following = asyncio.create_task(self._follow(), name=f"incoming {self.order.vm}")
         self._tasks = [following, asyncio.create_task(self._mind_the_stream())]
         begun = asyncio.create_task(self.course.begun.wait())
@@ -260,7 +260,7 @@ class Incoming:
         await asyncio.to_thread(_pour_back, self.vm)
         await self._close_tunnels()
         await self.belongings.undo()
-        await self.vm.machine.retire()
+        await self._vms.retire(self.vm)
         self._vms.part(self.vm, VmState.stopped)
 
     async def _answer_running(self) -> None:

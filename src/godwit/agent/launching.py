@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Iterable
+from contextlib import asynccontextmanager, suppress
 
 from godwit.agent.local import Place, Plug
 from godwit.core.config import AgentConfig
-from godwit.core.errors import NotFound, Refused
+from godwit.core.errors import GodwitError, NotFound, Refused
 from godwit.core.model import Pinned, VmSpec
-from godwit.network import port
+from godwit.network import switches
 from godwit.network.tap import Tap, open_tap, tap_name
 from godwit.qemu.cmdline import Launch
 from godwit.qemu.machine import Machine
@@ -26,11 +26,9 @@ async def launch(
 
     A tap lives as long as somebody holds its descriptor: from here on that is QEMU and its keeper.
     """
-    plugs = tuple(_plugs(config, spec, generation))
+    plugs = tuple([await _plug(config, spec, index, generation) for index in range(len(spec.nics))])
     uefi_code = _uefi_code(config) if spec.firmware else ""
-    with _opened(plugs) as taps:
-        for plug in plugs:
-            await port.plug(plug.tap, plug.bridge, muted=incoming)
+    async with _plugged(plugs, muted=incoming) as taps:
         machine = await Machine.start(
             Launch(
                 binary=config.qemu,
@@ -48,15 +46,24 @@ async def launch(
     return machine, plugs
 
 
-def _plugs(config: AgentConfig, spec: VmSpec, generation: str) -> Iterator[Plug]:
-    for index, nic in enumerate(spec.nics):
-        network = config.networks.get(nic.network)
-        if not network:
-            raise NotFound(
-                f"{config.host} has no network {nic.network!r}: add [networks.{nic.network}] to its configuration",
-                "network-missing",
-            )
-        yield Plug(tap=tap_name(spec.name, index, generation), bridge=network.bridge, mac=nic.mac)
+async def unplug(plugs: Iterable[Plug]) -> None:
+    """Of the ports of taps that went with their QEMU nothing is left, but what a relay still needs."""
+    for plug in plugs:
+        with suppress(GodwitError):
+            await plug.switch.unplug(plug.tap)
+
+
+async def _plug(config: AgentConfig, spec: VmSpec, index: int, generation: str) -> Plug:
+    nic = spec.nics[index]
+    network = config.networks.get(nic.network)
+    if not network:
+        raise NotFound(
+            f"{config.host} has no network {nic.network!r}: add [networks.{nic.network}] to its configuration",
+            "network-missing",
+        )
+    switch = await switches.find(network.bridge, network.vlan)
+    tap = tap_name(spec.name, index, generation)
+    return Plug(tap=tap, bridge=network.bridge, mac=nic.mac, kind=switch.kind, vlan=network.vlan)
 
 
 def _uefi_code(config: AgentConfig) -> str:
@@ -66,13 +73,19 @@ def _uefi_code(config: AgentConfig) -> str:
     return firmware.code
 
 
-@contextmanager
-def _opened(plugs: tuple[Plug, ...]) -> Iterator[list[Tap]]:
+@asynccontextmanager
+async def _plugged(plugs: tuple[Plug, ...], *, muted: bool) -> AsyncIterator[list[Tap]]:
+    """They are open here until whoever shall have them has them."""
     taps: list[Tap] = []
     try:
         for plug in plugs:
             taps.append(open_tap(plug.tap))
+        for plug in plugs:
+            await plug.switch.plug(plug.tap, muted=muted)
         yield taps
+    except BaseException:
+        await unplug(plugs)
+        raise
     finally:
         for tap in taps:
             os.close(tap.fd)

@@ -22,7 +22,7 @@ from godwit.core.leftover import Leftover
 from godwit.core.model import VmState
 from godwit.core.ownership import TABLE, Cue, Ownership
 from godwit.host import process
-from godwit.network import tunnel
+from godwit.network import switches, tunnel
 from godwit.network.netlink import opened
 from godwit.qemu.machine import Machine
 
@@ -43,7 +43,8 @@ class Found:
 
 async def find(vms: Vms, *, tunnels: set[str]) -> list[Found]:
     """Everything, `tunnels` being those that relays need."""
-    return [*_journals(vms), *_processes(vms), *_directories(vms), *_links(vms, tunnels)]
+    ports = [] if vms.is_starting() else await _ports(vms, tunnels)
+    return [*_journals(vms), *_processes(vms), *_directories(vms), *_links(vms, tunnels), *ports]
 
 
 async def sweep(vms: Vms) -> None:
@@ -219,6 +220,21 @@ def _links(vms: Vms, tunnels: set[str]) -> Iterator[Found]:
         elif name.startswith(tunnel.ENDS) and name not in tunnels:
             told = Leftover(what="tunnel", where=name, why="no relay uses it")
             yield Found(told, _close_tunnel(name))
+
+
+async def _ports(vms: Vms, kept: Collection[str]) -> list[Found]:
+    """Ports of switches that do not go with their taps."""
+    taps = {plug.tap for vm in vms.all() if vm.state != VmState.stopped for plug in vm.passport.plugs}
+    found = []
+    for name in await switches.ports_of_nobody(taps):
+        if name not in kept:
+
+            async def remove(name: str = name) -> None:
+                await switches.remove_port(name)
+
+            told = Leftover(what="port", where=name, why="no VM here has it plugged, and no relay uses it")
+            found.append(Found(told, remove))
+    return found
 
 
 def _delete_link(name: str) -> Callable[[], Awaitable[None]]:

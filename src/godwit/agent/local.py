@@ -13,6 +13,8 @@ from godwit.core.config import AgentConfig, Waits
 from godwit.core.errors import Failed
 from godwit.core.model import MacAddress, Pinned, Value, VmSpec, VmState, VmStatus
 from godwit.core.ownership import Ownership
+from godwit.network import switches
+from godwit.network.switch import Kind, Switch
 from godwit.qemu.machine import Machine
 
 AT_HOME = frozenset({Ownership.own, Ownership.running})
@@ -26,6 +28,13 @@ class Plug(Value):
     tap: str
     bridge: str
     mac: MacAddress
+    kind: Kind = Kind.linux_bridge
+    vlan: int | None = None
+
+    @property
+    def switch(self) -> Switch:
+        """Where it is plugged."""
+        return switches.known(self.kind, self.bridge, self.vlan)
 
 
 class Passport(Value):

@@ -20,6 +20,7 @@ from godwit.core.config import AgentConfig
 from godwit.core.forecast import Measured
 from godwit.core.looked import FileLook, NodeLook, Pulse, SegmentLook, VmLook
 from godwit.host.facts import swapped_mib
+from godwit.network import switches
 from godwit.network.link_probe import open_sink
 from godwit.network.segment import Exchange
 
@@ -90,8 +91,9 @@ def _file(path: str) -> FileLook:
 
 
 async def _exchange(config: AgentConfig, request: ExchangeFrames, probe: SegmentProbe) -> SegmentLook:
+    network = config.networks[probe.network]
     exchange = Exchange(
-        bridge=config.networks[probe.network].bridge,
+        switch=await switches.find(network.bridge, network.vlan),
         own=config.host,
         other=request.other,
         token=bytes.fromhex(request.token),

@@ -16,11 +16,12 @@ from godwit.agent.standing import RelayRecord, Standing
 from godwit.contract.host import Peer, Relayed, Sighted
 from godwit.core.errors import GodwitError, Refused
 from godwit.core.report import RelayEnd
-from godwit.network import port, probing, tunnel
+from godwit.network import probing, tunnel
 from godwit.network.delivered import Delivered
-from godwit.network.relay import Track, Turned, Turnout
+from godwit.network.port import mtu_of
+from godwit.network.relay import Turned, Turnout
 from godwit.network.ring import VNET_NOTHING, Frame, Injector, TapHandle
-from godwit.network.witness import Sighting, Witness, uplinks
+from godwit.network.witness import Sighting, Witness
 from godwit.qemu.receive_ring import receive_ring
 
 log = logging.getLogger("godwit.agent")
@@ -87,7 +88,7 @@ class Relay:
                 handle = TapHandle.of(vm.machine.qemu_pid, fds[index])
                 self._turnouts.append(await self._turnout(index, plug, handle))
                 self._turnouts[-1].delivered = await _delivered(vm, index)
-                self._witnesses.append(Witness(plug.mac, await uplinks(plug.bridge), self._on_sight))
+                self._witnesses.append(Witness(plug.mac, await plug.switch.uplinks(), self._on_sight))
             if not (is_proven or self.is_turned):
                 await self._until_passable()
                 await self._prove()
@@ -161,19 +162,18 @@ class Relay:
     async def _turnout(self, index: int, plug: Plug, handle: TapHandle) -> Turnout:
         """Ready; or as an earlier agent left it, if the VM's frames go through it already."""
         inbound = tunnel.inbound_name(plug.tap)
-        is_turned = await port.is_relayed(tunnel.port_name(plug.tap), plug.mac)
+        is_turned = await plug.switch.is_led_out(plug.tap, plug.mac)
         if not is_turned:
             await self._open(index, plug)
-        track = Track(plug.tap, plug.bridge, tunnel.port_name(plug.tap), tunnel.tunnel_name(plug.tap))
         earlier = inbound if tunnel.exists(inbound) else None
-        turnout = await asyncio.to_thread(Turnout, track, plug.mac, handle, inbound=earlier)
+        turnout = await asyncio.to_thread(Turnout, plug.switch, plug.tap, plug.mac, handle, inbound=earlier)
         turnout.turned = Turned(time.time() * 1000) if is_turned else None
         return turnout
 
     async def _until_passable(self) -> None:
         """The bridges let frames through the relay's ports; `Refused` if they do not for long."""
         for turnout in self._turnouts:
-            if not await port.until_forwarding(turnout.ports, longest_s=FORWARDING_S):
+            if not await turnout.switch.until_passable(turnout.ports, longest_s=FORWARDING_S):
                 bridge = turnout.track.bridge
                 raise Refused(
                     f"bridge {bridge} on {self._home.host} lets nothing through a new port for {FORWARDING_S:.0f} s: "
@@ -190,11 +190,16 @@ class Relay:
             local=self._home.address,
             remote=self._record.request.destination_address,
         )
+        self._tell(await plug.switch.lead_out(plug.tap, plug.mac))
         if not is_whole:
-            self.notes = (
+            self._tell(
                 f"the migration network of {self._home.host} is too narrow for relayed frames, which are cut in two "
-                f"there: an MTU {tunnel.OVERHEAD_BYTES} bytes larger than the VM's network's spares that",
+                f"there: an MTU {tunnel.OVERHEAD_BYTES} bytes larger than the VM's network's spares that"
             )
+
+    def _tell(self, note: str) -> None:
+        """A person should know of it, once."""
+        self.notes = tuple(dict.fromkeys([*self.notes, *([note] if note else [])]))
 
     async def _prove(self) -> None:
         """The longest frames get through the tunnels; `Refused` if they do not."""
@@ -216,9 +221,8 @@ class Relay:
         await self._let_go()
         for plug in self._record.plugs:
             with suppress(GodwitError):  # its QEMU is dead
-                await port.open_again(plug.tap, plug.bridge)
-        for tap in self._record.taps:
-            await tunnel.close_source_end(tap)
+                await plug.switch.end_lead(plug.tap, plug.mac, is_home=True)
+            await tunnel.close(tunnel.tunnel_name(plug.tap))
 
     async def _let_go(self) -> None:
         """No thread, socket or descriptor is ours any more."""
@@ -255,7 +259,7 @@ async def _delivered(vm: LocalVm, index: int) -> Delivered | None:
 
 def _probe(turnout: Turnout) -> None:
     """As long as the VM's longest, and from the VM itself, so that the other end keeps it out of the tap."""
-    size = port.mtu_of(turnout.track.port) + probing.ETHERNET_BYTES
+    size = mtu_of(turnout.track.port) + probing.ETHERNET_BYTES
     injector = Injector(turnout.track.tunnel)
     injector.send([Frame(VNET_NOTHING, probing.frame(turnout.mac, turnout.mac, size))])
     injector.close()

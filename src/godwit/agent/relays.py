@@ -15,7 +15,7 @@ from godwit.contract.host import Order, Peer, PrepareIncoming, PrepareOutgoing, 
 from godwit.core.config import AgentConfig
 from godwit.core.errors import GodwitError
 from godwit.core.report import RelayEnd
-from godwit.network import tunnel
+from godwit.network import switches, tunnel
 
 log = logging.getLogger("godwit.agent")
 
@@ -41,7 +41,9 @@ class Relays:
                 relay = await Relay.found_again(record, self._peer_of(record.request), self._home(file))
                 self._all[record.request.vm] = relay
                 kept |= record.interfaces
-        if dropped := await tunnel.close_all_but(kept):
+        dropped = await tunnel.close_all_but(kept)
+        dropped += await switches.remove_dead_ports(kept)
+        if dropped:
             log.warning("parts of relays that nobody needs were removed: %s", ", ".join(dropped))
 
     async def prepare(self, vm: LocalVm, request: PrepareOutgoing, *, is_proven: bool = False) -> tuple[str, ...]:

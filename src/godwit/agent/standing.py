@@ -21,7 +21,7 @@ from godwit.core.errors import GodwitError
 from godwit.core.model import Value
 from godwit.core.report import RelayEnd
 from godwit.network import probing, tunnel
-from godwit.network.witness import Sighting, Witness, uplinks
+from godwit.network.witness import Sighting, Witness
 
 log = logging.getLogger("godwit.agent")
 
@@ -58,7 +58,7 @@ class RelayRecord(Value):
     @property
     def interfaces(self) -> set[str]:
         """What the relay consists of in the kernel."""
-        return {name for tap in self.taps for name in tunnel.source_interfaces(tap)}
+        return {name for plug in self.plugs for name in plug.switch.standing(plug.tap)}
 
 
 class Standing:
@@ -77,7 +77,7 @@ class Standing:
     async def begin(self) -> None:
         """It is watched over by itself."""
         for plug in self._record.plugs:
-            self._witnesses.append(Witness(plug.mac, await uplinks(plug.bridge), self._on_sight))
+            self._witnesses.append(Witness(plug.mac, await plug.switch.uplinks(), self._on_sight))
         self._keep()
         name = f"relay of {self._record.request.vm}"
         self._task = asyncio.create_task(self._until_learned(), name=name)
@@ -138,7 +138,7 @@ class Standing:
             return
         with suppress(GodwitError):
             for plug in self._record.plugs:
-                await probing.send(plug.mac, plug.bridge)
+                await probing.send(plug.mac, plug.bridge, await plug.switch.uplinks())
             await asyncio.sleep(LOOK_S / 10)
             heard = await self._peer.heard(self._record.request.order())
             if heard.moved_on or (heard.probes and all(heard.probes)):
@@ -154,8 +154,9 @@ class Standing:
         self._close_witnesses()
         seen = {"ended": end, "removed_at_unix_ms": time.time() * 1000}
         relayed = (await self.look()).model_copy(update=seen)
-        for tap in self._record.taps:
-            await tunnel.close_source_end(tap)
+        for plug in self._record.plugs:
+            await plug.switch.end_lead(plug.tap, plug.mac, is_home=False)
+            await tunnel.close(tunnel.tunnel_name(plug.tap))
         self._record = self._record.model_copy(update={"relayed": relayed})
         self._record.keep(self._file)
 

@@ -7,7 +7,7 @@ import logging
 from collections.abc import AsyncIterator
 from contextlib import suppress
 
-from godwit.agent.launching import launch
+from godwit.agent.launching import launch, unplug
 from godwit.agent.local import AT_HOME, LocalVm, Passport, Place
 from godwit.agent.owner import Owner
 from godwit.agent.room import Room
@@ -172,11 +172,16 @@ class Vms:
                 f"console, or stop it with `godwit vm stop {vm.name}`",
                 "not-off",
             )
-        await vm.machine.retire()
+        await self.retire(vm)
         async with vm.owner.turn:
             if vm.owner.state in AT_HOME:
                 vm.owner.take(Cue.ended)
         return self.part(vm, VmState.stopped)
+
+    async def retire(self, vm: LocalVm) -> None:
+        """Its QEMU is gone, and so are its ports, but what a relay needs of them."""
+        await vm.machine.retire()
+        await unplug(vm.passport.plugs)
 
     def part(self, vm: LocalVm, state: VmState) -> VmStatus:
         """The VM is none of ours any more: its passport is gone, its last state has been told."""
@@ -211,6 +216,7 @@ class Vms:
         machine = await self._found(place, owner)
         if machine.gone.is_set() and owner.state in AT_HOME:
             log.warning("the QEMU of %s is gone", name)
+            await unplug(passport.plugs)
             place.passport.unlink()
             owner.take(Cue.qemu_died)
             return
@@ -277,7 +283,7 @@ class Vms:
         if not is_home:
             self.tell(vm, VmState.crashed)
             return
-        await vm.machine.retire()
+        await self.retire(vm)
         self.part(vm, VmState.stopped if vm.exit_status == 0 else VmState.crashed)
 
 

@@ -23,9 +23,11 @@ class Tls(Value):
 
 
 class NetworkConfig(Value):
-    """A network as one host has it: an existing Linux bridge."""
+    """A network as one host has it: an existing bridge, of Linux or of Open vSwitch."""
 
     bridge: str
+    vlan: int | None = Field(default=None, ge=1, le=4094)
+    """The VLAN whose access ports VMs get; with Open vSwitch only."""
 
 
 class DatastoreConfig(Value):

@@ -65,6 +65,10 @@ class SegmentLook(Fact):
     mtu: int
     uplinks: tuple[str, ...] = ()
     """The ports of the bridge that lead out of the host."""
+    has_stp: bool = False
+    """The bridge's spanning tree decides on its ports, and keeps a new one waiting."""
+    is_programmed: bool = False
+    """Somebody's flows in the bridge decide before its own table does."""
     heard: tuple[Heard, ...] = ()
     claims: tuple[Claim, ...] = ()
     returned: tuple[str, ...] = ()

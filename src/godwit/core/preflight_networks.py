@@ -25,6 +25,34 @@ def _heard(segment: SegmentLook, host: str) -> Heard | None:
     return next((each for each in segment.heard if each.host == host), None)
 
 
+def ports_are_not_held_back(case: Case) -> Found:
+    """The destination's bridge lets a VM that comes speak at once."""
+    for there in case.looked.destination_segments:
+        if there.has_stp:
+            yield blocker(
+                "network-stp",
+                f"a VM that comes to {case.destination.host} would be silent until {there.bridge} lets it speak",
+                f"STP is on at {there.bridge}",
+                f"turn STP off at {there.bridge}, if no loop of cables needs it, or choose another host",
+            )
+
+
+def bridges_switch_by_themselves(case: Case) -> Found:
+    """Nobody has programmed them with flows that know nothing of the move."""
+    for host, segments in (
+        (case.source.host, case.looked.source_segments),
+        (case.destination.host, case.looked.destination_segments),
+    ):
+        for segment in segments:
+            if segment.is_programmed:
+                yield warning(
+                    "network-flows",
+                    f"flows in {segment.bridge} of {host} may decide otherwise where frames of a VM go that has moved",
+                    "`ovs-ofctl dump-flows` shows more than the one that switches normally",
+                    "see that they let a VM be where its address is heard, RARP and ARP of it included",
+                )
+
+
 def frames_arrive(case: Case) -> Found:
     """What one host sends out of the network's uplinks comes in by the other's."""
     for here, there in _pairs(case):
@@ -121,7 +149,14 @@ def frames_do_not_return(case: Case) -> Found:
             )
 
 
-OF_HOSTS: tuple[Rule, ...] = (frames_arrive, frames_are_untagged, long_frames_arrive, frames_do_not_return)
+OF_HOSTS: tuple[Rule, ...] = (
+    ports_are_not_held_back,
+    frames_arrive,
+    frames_are_untagged,
+    long_frames_arrive,
+    frames_do_not_return,
+    bridges_switch_by_themselves,
+)
 """They are not about one VM."""
 RULES: tuple[Rule, ...] = (*OF_HOSTS, addresses_are_its_own)
 """Worst first."""

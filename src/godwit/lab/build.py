@@ -29,21 +29,24 @@ def build(plan: Topology, keep: Collection[Path]) -> dict[str, Held]:
         limits = shaping(plan, node)
         if limits:
             _feed([*prefix, "tc", "-batch", "-"], limits)
-    if plan.settings.switch is SwitchKind.ovs:
+    if plan.settings.has_open_vswitch:
         _start_open_vswitch(plan, held)
     return held
 
 
 def _start_open_vswitch(plan: Topology, held: dict[str, Held]) -> None:
-    """It forwards between the LAN's ports, and nobody on the LAN leaves a checksum to somebody else."""
+    """It forwards where it shall, and nobody on the LAN leaves a checksum to somebody else."""
     lan, program = topology.LAN, [sys.executable, "-m", "godwit.lab.offload"]
-    switch = held[lan.switch].prefix
     ports = [node.name for node in plan.plugged_into(lan)]
-    _feed([*switch, *program, *ports], "")
+    _feed([*held[lan.switch].prefix, *program, *ports], "")
     for node in ports:
         _feed([*held[node].prefix, *program, lan.interface], "")
-    for words in open_vswitch.start(plan):
-        _feed([*switch, *words], "")
+    switches = {host: (topology.HOST_BRIDGE, [lan.interface]) for host in plan.settings.bridges}
+    if plan.settings.switch is SwitchKind.ovs:
+        switches[lan.switch] = (topology.SWITCH_BRIDGE, ports)
+    for node, (bridge, plugged) in switches.items():
+        for words in open_vswitch.start(bridge, plugged):
+            _feed([*held[node].prefix, *words], "")
 
 
 def break_down(

@@ -18,7 +18,7 @@ from godwit.core.errors import GodwitError, Invalid
 from godwit.lab import control, faults, status
 from godwit.lab.control import Order, Verb
 from godwit.lab.places import find_lab
-from godwit.lab.settings import LinkQueue, Settings, SwitchKind, parse_qemu
+from godwit.lab.settings import LinkQueue, Settings, SwitchKind, parse_bridges, parse_qemu
 
 app = typer.Typer(
     help="A data centre on this machine: hosts, switches, a client and a manager in namespaces.", no_args_is_help=True
@@ -42,6 +42,10 @@ def up(
     switch: Annotated[SwitchKind, typer.Option(help="What the LAN switch is.")] = SwitchKind.bridge,
     migration_mtu: Annotated[int, typer.Option(help="Of the migration network: 1500 is what most have.")] = 1600,
     *,
+    bridge: Annotated[
+        list[str] | None,
+        typer.Option(metavar="[HOST=]KIND", help="What that host, or each, plugs VMs into: bridge, ovs."),
+    ] = None,
     qemu: Annotated[list[str] | None, typer.Option(metavar="HOST=DIR", help="An unpacked QEMU for that host.")] = None,
     image: Annotated[list[str] | None, typer.Option(help="One more image to have ready: tools.")] = None,
     storage_node: Annotated[
@@ -60,6 +64,7 @@ def up(
                 rate=rate,
                 link_queue=link_queue,
                 switch=switch,
+                bridges=parse_bridges(bridge or [], hosts),
                 migration_mtu=migration_mtu,
                 qemu=parse_qemu(qemu or []),
                 images=images,

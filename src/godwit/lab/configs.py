@@ -22,10 +22,10 @@ from godwit.core.config import (
 )
 from godwit.core.errors import Refused
 from godwit.core.model import Value
-from godwit.lab import shell
+from godwit.lab import open_vswitch, shell
 from godwit.lab.daemons import godwit_program
 from godwit.lab.places import Lab
-from godwit.lab.settings import QEMU_IN_TREE
+from godwit.lab.settings import QEMU_IN_TREE, SwitchKind
 from godwit.lab.topology import AGENT_PORT, CONTROL, HOST_BRIDGE, LAN_POOL, MIGRATION, Kind, Node, Topology
 
 _MEMORY_SHARE = 0.8
@@ -89,13 +89,17 @@ def agent_config(outfit: Outfit, node: Node, tls: Tls) -> AgentConfig:
         memory_mib=outfit.memory_mib,
         probe_kernel=outfit.images["base"] / "vmlinuz",
         cache_dir=outfit.cache_dir,
-        networks={"lan": NetworkConfig(bridge=HOST_BRIDGE)},
+        networks={"lan": NetworkConfig(bridge=HOST_BRIDGE, vlan=_vlan(outfit.plan, node))},
         datastores={
             "default": DatastoreConfig(path=outfit.datastore, shared=True),
             "local": DatastoreConfig(path=outfit.local(node)),
         },
         **(_unpacked_qemu(tree, _firmware(outfit.lab, node)) if tree else {}),
     )
+
+
+def _vlan(plan: Topology, node: Node) -> int | None:
+    return open_vswitch.VLAN if plan.settings.bridge_of(node.name) is SwitchKind.ovs else None
 
 
 def manager_config(outfit: Outfit, tls: Tls) -> ManagerConfig:

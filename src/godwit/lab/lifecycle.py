@@ -18,7 +18,7 @@ from godwit.lab.image import default_cache, ensure_image
 from godwit.lab.places import Lab, Record
 from godwit.lab.privilege import demand_namespaces, demand_programs, demand_tun, unshare_words
 from godwit.lab.processes import Identity
-from godwit.lab.settings import Settings, SwitchKind
+from godwit.lab.settings import Settings
 from godwit.lab.topology import Topology
 
 Progress = Callable[[str], None]
@@ -39,7 +39,7 @@ def up(lab: Lab, settings: Settings, progress: Progress) -> bool:
     if settings.daemons:
         demand_tun()
     demand_namespaces()
-    if settings.switch is SwitchKind.ovs:
+    if settings.has_open_vswitch:
         demand_programs(open_vswitch.PROGRAMS, open_vswitch.PACKAGE)
     if settings.storage_node:
         demand_programs(storage_node.PROGRAMS, storage_node.PACKAGE)

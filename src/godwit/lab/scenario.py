@@ -35,7 +35,7 @@ from godwit.lab import control, shell, status, topology
 from godwit.lab.control import Order, Verb
 from godwit.lab.image import default_cache, ensure_image
 from godwit.lab.places import Lab
-from godwit.lab.settings import Settings
+from godwit.lab.settings import Settings, SwitchKind
 from godwit.lab.status import LabStatus
 from godwit.lab.traffic import Traffic
 from godwit.lab.traffic_process import piped
@@ -51,7 +51,9 @@ LOOK_S = 0.05
 VM_RUN_DIRS = ("find", "/run", "-mindepth", "3", "-path", "/run/godwit/[vd][mi]s*/*", "-prune", "-printf", "%f ")
 """There are none on a host that never had a VM."""
 
-OWN_LINKS = frozenset({"lo", topology.HOST_BRIDGE, *(net.interface for net in (*topology.NETS, topology.STORAGE))})
+OWN_LINKS = frozenset(
+    {"lo", "ovs-netdev", topology.HOST_BRIDGE, *(net.interface for net in (*topology.NETS, topology.STORAGE))}
+)
 """What a host without VMs has."""
 
 
@@ -230,7 +232,8 @@ class Scenario:
         }
         found = [f"{what} of {vm}" for what, held in has.items() for vm in (held - Counter(home.keys())).elements()]
         links = {each["ifname"] for each in json.loads(self._in_node(host, "ip", "-j", "link"))} - OWN_LINKS
-        if len(links) > (wanted := sum(len(vm.nics) for vm in home.values())):
+        each = 3 if self.settings.bridge_of(host) is SwitchKind.ovs else 1  # a tap, or a tap and a cable
+        if len(links) > (wanted := each * sum(len(vm.nics) for vm in home.values())):
             found.append(f"{len(links)} network links where VMs need {wanted}: {' '.join(sorted(links))}")
         facts = self.client.host(host).facts
         assert facts is not None
@@ -336,6 +339,7 @@ def wait_until(what: str, condition: Callable[[], bool]) -> None:
 def _up_words(settings: Settings) -> list[str]:
     words = ["--hosts", str(settings.hosts), "--rate", settings.rate, "--link-queue", settings.link_queue]
     words += ["--switch", settings.switch]
+    words += [word for host, kind in settings.bridges.items() for word in ("--bridge", f"{host}={kind}")]
     words += ["--migration-mtu", str(settings.migration_mtu)]
     words += ["--storage-node"] if settings.storage_node else []
     for host, tree in settings.qemu.items():

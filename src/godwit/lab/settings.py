@@ -30,7 +30,7 @@ class LinkQueue(StrEnum):
 
 
 class SwitchKind(StrEnum):
-    """What the LAN switch is."""
+    """What the LAN switch is, or a host's own bridge."""
 
     bridge = "bridge"
     """A Linux bridge."""
@@ -45,6 +45,8 @@ class Settings(Value):
     rate: Rate = "1gbit"
     link_queue: LinkQueue = LinkQueue.priority
     switch: SwitchKind = SwitchKind.bridge
+    bridges: dict[str, SwitchKind] = {}
+    """What hosts plug VMs into, where it is no Linux bridge."""
     migration_mtu: int = Field(default=1600, ge=1500, le=9000)
     """Of the migration network: 1600 takes a tunnelled frame whole, 1500 (as most networks have it) cuts it in two."""
     qemu: dict[str, Path] = {}
@@ -57,7 +59,7 @@ class Settings(Value):
 
     @model_validator(mode="after")
     def _names_its_own_hosts(self) -> Settings:
-        for host in self.qemu:
+        for host in (*self.qemu, *self.bridges):
             if host not in self.host_names:
                 raise ValueError(f"there is no {host}: this lab has {', '.join(self.host_names)}")
         return self
@@ -66,6 +68,15 @@ class Settings(Value):
     def host_names(self) -> tuple[str, ...]:
         """`host-a`, `host-b`, ..."""
         return tuple(f"host-{letter}" for letter in HOST_LETTERS[: self.hosts])
+
+    @property
+    def has_open_vswitch(self) -> bool:
+        """Somewhere in it."""
+        return SwitchKind.ovs in (self.switch, *self.bridges.values())
+
+    def bridge_of(self, host: str) -> SwitchKind:
+        """What that host plugs VMs into."""
+        return self.bridges.get(host, SwitchKind.bridge)
 
     @property
     def rate_bits_per_s(self) -> int | None:
@@ -94,6 +105,18 @@ def parse_qemu(options: list[str]) -> dict[str, Path]:
             )
         found[match[1]] = tree
     return found
+
+
+def parse_bridges(options: list[str], hosts: int) -> dict[str, SwitchKind]:
+    """`KIND` and `HOST=KIND` options by host, Linux bridges left out; `Invalid` for one that is neither."""
+    found: dict[str, SwitchKind] = {}
+    for option in options:
+        host, _, kind = option.rpartition("=")
+        if kind not in set(SwitchKind):
+            raise Invalid(f"--bridge {option} is not [HOST=]bridge or [HOST=]ovs: write it like ovs or host-b=ovs")
+        names = [host] if host else [f"host-{letter}" for letter in HOST_LETTERS[:hosts]]
+        found |= dict.fromkeys(names, SwitchKind(kind))
+    return {name: kind for name, kind in found.items() if kind is not SwitchKind.bridge}
 
 
 QEMU_IN_TREE = Path("usr/bin/qemu-system-x86_64")

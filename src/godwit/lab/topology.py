@@ -140,6 +140,8 @@ def interfaces(topology: Topology, node: Node) -> str:
     lines = ["link set dev lo up"]
     if node.kind is Kind.switch:
         lines += _switch(topology, node)
+    elif node.kind is Kind.host and topology.settings.bridge_of(node.name) is SwitchKind.ovs:
+        lines += _left_to_open_vswitch(LAN.interface)
     elif node.kind is Kind.host:
         lines += _bridge(HOST_BRIDGE, topology.mtu(LAN), node.mac(LAN)) + _port("lan0", HOST_BRIDGE)
     for net in node.nets:
@@ -152,9 +154,13 @@ def _switch(topology: Topology, node: Node) -> list[str]:
     net = next(net for net in topology.nets if net.switch == node.name)
     plugged = topology.plugged_into(net)
     if net is LAN and topology.settings.switch is SwitchKind.ovs:  # it makes its bridge itself
-        return [f"link set dev {each.name} addrgenmode none\nlink set dev {each.name} up" for each in plugged]
+        return [line for each in plugged for line in _left_to_open_vswitch(each.name)]
     ports = (line for each in plugged for line in _port(each.name, SWITCH_BRIDGE))
     return [*_bridge(SWITCH_BRIDGE, topology.mtu(net)), *ports]
+
+
+def _left_to_open_vswitch(port: str) -> list[str]:
+    return [f"link set dev {port} addrgenmode none", f"link set dev {port} up"]
 
 
 def _bridge(name: str, mtu: int, mac: str = "") -> list[str]:

@@ -61,24 +61,54 @@ def tagged(frame: bytes, vlan: int) -> bytes:
     return frame[:12] + struct.pack("!HH", _VLAN, vlan) + frame[12:]
 
 
+def in_vlan(frame: bytes, vlan: int | None) -> bytes:
+    """The same in that VLAN, if any."""
+    return tagged(frame, vlan) if vlan else frame
+
+
 def igmp_query() -> bytes:
     """A general query (RFC 3376, 4.1), from nobody as a snooping switch sends it: who is in which group?"""
     message = struct.pack("!BBHIBBH", 0x11, _SOON, 0, 0, _ROBUSTNESS, _QUERY_INTERVAL_S, 0)
-    message = message[:2] + struct.pack("!H", _checksum(message)) + message[4:]
-    alert = b"\x94\x04\x00\x00"
-    header = struct.pack("!BBHHHBBH", 0x46, 0xC0, 24 + len(message), 0, 0, 1, 2, 0) + bytes(4) + _ALL_HOSTS.packed
-    header = header[:10] + struct.pack("!H", _checksum(header + alert)) + header[12:] + alert
-    return _frame(_ALL_HOSTS_MAC, _NOBODY, _IPV4, header + message)
+    return _frame(_ALL_HOSTS_MAC, _NOBODY, _IPV4, _ipv4(_ALL_HOSTS, _with_checksum(message)))
 
 
 def mld_query() -> bytes:
     """The same for IPv6 (RFC 3810, 5.1)."""
     message = struct.pack("!BBHHH16xBBH", 130, 0, 0, _SOON * 100, 0, _ROBUSTNESS, _QUERY_INTERVAL_S, 0)
-    pseudo = _NOBODY_LOCAL.packed + _ALL_NODES.packed + struct.pack("!II", len(message), _ICMPV6)
+    return _frame(_ALL_NODES_MAC, _NOBODY, _IPV6, _ipv6(_NOBODY_LOCAL, _ALL_NODES, message))
+
+
+def igmp_report(mac: str, group: IPv4Address) -> bytes:
+    """That machine is in that group (RFC 2236), from an address that is nobody's."""
+    message = _with_checksum(struct.pack("!BBH", 0x16, 0, 0) + group.packed)
+    receiver = bytes.fromhex("01005e") + bytes([group.packed[1] & 0x7F]) + group.packed[2:]
+    return _frame(receiver, _bytes(mac), _IPV4, _ipv4(group, message))
+
+
+def mld_report(mac: str, group: IPv6Address) -> bytes:
+    """The same for IPv6 (RFC 2710; from nobody: RFC 3590)."""
+    message = struct.pack("!BBHHH", 131, 0, 0, 0, 0) + group.packed
+    return _frame(b"\x33\x33" + group.packed[-4:], _bytes(mac), _IPV6, _ipv6(IPv6Address(0), group, message))
+
+
+def _ipv4(receiver: IPv4Address, message: bytes) -> bytes:
+    """An IGMP message behind its header, from nobody, with the router alert."""
+    alert = b"\x94\x04\x00\x00"
+    header = struct.pack("!BBHHHBBH", 0x46, 0xC0, 24 + len(message), 0, 0, 1, 2, 0) + bytes(4) + receiver.packed
+    return header[:10] + struct.pack("!H", _checksum(header + alert)) + header[12:] + alert + message
+
+
+def _ipv6(sender: IPv6Address, receiver: IPv6Address, message: bytes) -> bytes:
+    """An MLD message with its checksum, behind its headers, the router alert among them."""
+    pseudo = sender.packed + receiver.packed + struct.pack("!II", len(message), _ICMPV6)
     message = message[:2] + struct.pack("!H", _checksum(pseudo + message)) + message[4:]
     alert = bytes.fromhex("3a00050200000100")
-    header = struct.pack("!IHBB", 6 << 28, len(alert) + len(message), 0, 1) + _NOBODY_LOCAL.packed + _ALL_NODES.packed
-    return _frame(_ALL_NODES_MAC, _NOBODY, _IPV6, header + alert + message)
+    header = struct.pack("!IHBB", 6 << 28, len(alert) + len(message), 0, 1) + sender.packed + receiver.packed
+    return header + alert + message
+
+
+def _with_checksum(message: bytes) -> bytes:
+    return message[:2] + struct.pack("!H", _checksum(message)) + message[4:]
 
 
 def _arp(operation: int, sender: bytes, sought: bytes) -> bytes:

@@ -190,10 +190,7 @@ def _plug(tap: str, bridge: str, muted: bool) -> None:
                 f"`ip link set {bridge} type bridge stp_state 0`, if no loop of cables needs it",
                 "stp",
             )
-        index = index_of(tap)
-        silence(ip, tap, index)
-        address = _HIGHEST + ip.link("get", index=index)[0].get_attr("IFLA_ADDRESS")[2:]
-        ip.link("set", index=index, address=address, mtu=there.mtu, txqlen=TX_QUEUE_LENGTH)
+        index = make_ready(ip, tap, there.mtu)
         ip.link("set", index=index, master=there.index)
         closed = [_state(index, _DISABLED)] if muted else []
         with Prepared(what, [_flags(index, is_open=not muted), _up(index), *closed]) as do:
@@ -253,13 +250,21 @@ def _forget(bridge: str, mac: str) -> None:
 
 def attach(ip: Any, name: str, bridge: Any) -> None:
     """An up port of the bridge (a link as pyroute2 has it) that neither learns nor floods, nor gives it its address."""
-    index = index_of(name)
-    silence(ip, name, index)
-    address = _HIGHEST + ip.link("get", index=index)[0].get_attr("IFLA_ADDRESS")[2:]
-    ip.link("set", index=index, address=address, mtu=bridge.get_attr("IFLA_MTU"), txqlen=TX_QUEUE_LENGTH)
+    index = make_ready(ip, name, bridge.get_attr("IFLA_MTU"))
     ip.link("set", index=index, master=bridge["index"])
     ip.brport("set", index=index, unicast_flood=0, mcast_flood=0, bcast_flood=0, learning=0)
     ip.link("set", index=index, state="up")
+
+
+def make_ready(ip: Any, name: str, mtu: int) -> int:
+    """The interface says nothing by itself, has room for frames that wait, and a MAC that no bridge takes for its own;
+    returns its number.
+    """
+    index = index_of(name)
+    silence(ip, name, index)
+    address = _HIGHEST + ip.link("get", index=index)[0].get_attr("IFLA_ADDRESS")[2:]
+    ip.link("set", index=index, address=address, mtu=mtu, txqlen=TX_QUEUE_LENGTH)
+    return index
 
 
 def silence(ip: Any, tap: str, index: int) -> None:

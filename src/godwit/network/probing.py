@@ -8,9 +8,11 @@ from __future__ import annotations
 import asyncio
 import socket
 import struct
+from collections.abc import Sequence
 
+from godwit.network.frames import in_vlan
 from godwit.network.netlink import index_of, opened
-from godwit.network.witness import uplinks
+from godwit.network.switch import Uplink
 
 ETHERTYPE = 0x88B5
 ETHERNET_BYTES = 14
@@ -23,15 +25,14 @@ def frame(receiver: str, sender: str, size: int = _FRAME_BYTES_MIN) -> bytes:
     return (ends + struct.pack("!H", ETHERTYPE) + b"godwit").ljust(size, b"\0")
 
 
-async def send(mac: str, bridge: str) -> None:
-    """A probe for that VM has left by each uplink of the bridge, from the bridge's own address."""
-    ports = await uplinks(bridge)
-    await asyncio.to_thread(_send, mac, bridge, ports)
+async def send(mac: str, bridge: str, uplinks: Sequence[Uplink]) -> None:
+    """A probe for that VM has left by each of the bridge's uplinks, from the bridge's own address."""
+    await asyncio.to_thread(_send, mac, bridge, uplinks)
 
 
-def _send(mac: str, bridge: str, ports: list[str]) -> None:
+def _send(mac: str, bridge: str, uplinks: Sequence[Uplink]) -> None:
     with opened(f"looking for the address of {bridge}") as ip:
         sender = ip.link("get", index=index_of(bridge))[0].get_attr("IFLA_ADDRESS")
     with socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0) as packet:
-        for port in ports:
-            packet.sendto(frame(mac, sender), (port, 0))
+        for each in uplinks:
+            packet.sendto(in_vlan(frame(mac, sender), each.vlan), (each.name, 0))

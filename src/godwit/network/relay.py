@@ -1,10 +1,11 @@
 """The source's half of handing a network card over: from STOP on, what comes for the VM goes to the destination.
 
-Everything is made ready before, so that the turn is a few system calls. The bridge's entry for the VM is moved to a
-siding, where what comes waits. The frames that are still in the tap are sent on, behind the one or two that QEMU may
+Everything is made ready before, so that the turn is a few system calls. What the switch has for the VM goes to a
+siding, where it waits. The frames that are still in the tap are sent on, behind the one or two that QEMU may
 have read and not delivered (it reads one frame per queue before it notices that the VM stands still); then those of
-the siding; and when that is empty, the entry is moved on to the tunnel, and the kernel alone carries what comes. Only
-what comes in the few microseconds between the last look into the siding and that move can be overtaken.
+the siding; and when that is empty, the points are thrown on to the tunnel, and the kernel alone carries what comes.
+Only what comes in the few microseconds between the last look into the siding and that throw can be overtaken. How
+points are thrown, each kind of switch knows for itself (`switch.Points`).
 """
 
 from __future__ import annotations
@@ -13,11 +14,9 @@ from dataclasses import dataclass, field
 from time import time
 
 from godwit.network.delivered import Delivered
-from godwit.network.netlink import Prepared, index_of
-from godwit.network.port import has_stp, shut, to_port, to_relay, to_tap
 from godwit.network.ring import Capture, Frame, Injector, TapHandle
-from godwit.network.siding import Siding
 from godwit.network.swallowed import Seen, swallowed
+from godwit.network.switch import Switch, Track
 from godwit.network.tunnel import pour_into
 
 LOOKS_MOST = 50
@@ -29,7 +28,7 @@ class Turned:
     """What the turn did."""
 
     at_ms: float
-    """Unix time at which the bridge was turned."""
+    """Unix time at which the points were thrown."""
     frames_replayed: int = 0
     frames_drained: int = 0
     frames_held: int = 0
@@ -38,24 +37,15 @@ class Turned:
     """That came while the tunnel was being opened: some of those behind them may have overtaken them."""
 
 
-@dataclass(frozen=True)
-class Track:
-    """The interfaces of one network card at its source."""
-
-    tap: str
-    bridge: str
-    port: str
-    """The bridge's way into the tunnel."""
-    tunnel: str
-
-
 @dataclass
 class Turnout:
-    """One network card at its source: a bridge's entry that can be thrown over, and back."""
+    """One network card at its source: points that can be thrown, and back."""
 
-    track: Track
+    switch: Switch
+    tap: str
     mac: str
     handle: TapHandle
+    track: Track = field(init=False)
     capture: Capture = field(init=False)
     delivered: Delivered | None = None
     """Tells what the guest has for certain."""
@@ -64,17 +54,12 @@ class Turnout:
     turned: Turned | None = None
 
     def __post_init__(self) -> None:
-        self.capture = Capture(self.track.tap)
+        self.track = self.switch.track(self.tap)
+        self.capture = Capture(self.tap)
         self._injector = Injector(self.track.tunnel)
-        self._home = Injector(self.track.tap)
-        self._siding = Siding(self.track.tap, self.track.bridge)
-        tap, siding, port = (index_of(each) for each in (self.track.tap, self._siding.name, self.track.port))
-        self._has_stp, what = has_stp(self.track.bridge), f"sending {self.mac} to the destination"
-        self._aside = Prepared(what, [*to_relay(self.mac, siding), *shut(tap, has_stp=self._has_stp)])
-        self._on = Prepared(what, [*to_relay(self.mac, port), *to_port(siding, is_open=False)])
-        closed = [*to_port(siding, is_open=False), *to_port(port, is_open=False)]
-        self._back = Prepared(f"taking {self.mac} back", [*to_tap(self.mac, tap, has_stp=self._has_stp), *closed])
-        self._quiet = Prepared(f"ending broadcasts into {self.track.port}", to_port(port, is_open=False))
+        self._home = Injector(self.tap)
+        self._siding = self.switch.siding(self.tap)
+        self._points = self.switch.points(self.tap, self.mac, self._siding.name)
         self._aside_at_ms = 0.0
 
     @property
@@ -85,7 +70,7 @@ class Turnout:
     def set_aside(self) -> None:
         """What comes for the VM waits."""
         if not self._aside_at_ms:
-            self._aside()
+            self._points.aside()
             self._aside_at_ms = time() * 1000
 
     def turn(self, stopped_at_ms: float) -> Turned:
@@ -112,34 +97,33 @@ class Turnout:
             if not (waiting := [*self._late(), *self._siding.drain()]):
                 break
             held += self._injector.send(waiting)
-        self._on()
+        self._points.on()
         if self.inbound:
             pour_into(self.inbound, self.track.tunnel)
         return held, self._injector.send(self._siding.drain())
 
     def _late(self) -> list[Frame]:
-        """What has come to the tap although it is shut: of a port that the kernel's STP decides on, the VM's groups'
-        frames, which come to the siding as well.
+        """What has come to the tap although it is shut; of points that leak, without the frames of the VM's groups,
+        which come to the siding as well.
         """
         late = self.handle.drain()
-        return [frame for frame in late if not frame.data[0] & 1] if self._has_stp else late
+        return [frame for frame in late if not frame.data[0] & 1] if self._points.is_leaky else late
 
     def turn_back(self) -> None:
         """The VM runs here again, and what comes for it goes to its tap."""
-        self._back()
+        self._points.back()
         self._home.send(self._siding.drain())
         if self.inbound:
-            pour_into(self.inbound, self.track.tap)
+            pour_into(self.inbound, self.tap)
         self.turned, self._aside_at_ms = None, 0.0
 
     def hush(self) -> None:
-        """The VM runs at the destination, whose own bridge delivers broadcasts from now on."""
-        self._quiet()
+        """The VM runs at the destination, whose own switch delivers broadcasts from now on."""
+        self._points.quiet()
 
     def close(self) -> None:
-        """Sockets and descriptors are given back, the siding is gone; tunnel and bridge stay as they are."""
-        prepared = (self._aside, self._on, self._back, self._quiet)
-        for each in (*prepared, self.capture, self.handle, self._injector, self._home, self._siding):
+        """Sockets and descriptors are given back, the siding is gone; tunnel and switch stay as they are."""
+        for each in (self._points, self.capture, self.handle, self._injector, self._home, self._siding):
             each.close()
         if self.delivered:
             self.delivered.close()

@@ -15,16 +15,18 @@ from __future__ import annotations
 import asyncio
 import socket
 import struct
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
+from functools import partial
 from ipaddress import IPv4Address
 
 from godwit.core.looked import Claim, Heard, SegmentLook
-from godwit.network.frames import arp_probe, udp_broadcast
+from godwit.network.frames import arp_probe, in_vlan, udp_broadcast
 from godwit.network.netlink import index_of, opened
 from godwit.network.packet import ANCILLARY_BYTES, OUTGOING, SOL_PACKET, hearing, tell_tags, vlan_of
-from godwit.network.witness import listening, spoken_by, uplinks
+from godwit.network.switch import Switch
+from godwit.network.witness import listening, spoken_by
 
 EVERY_S = 0.03
 LONGEST_S = 1.0
@@ -43,9 +45,9 @@ _PACKET_IGNORE_OUTGOING = 23
 
 @dataclass
 class Exchange:
-    """One host's half for one bridge."""
+    """One host's half for one network."""
 
-    bridge: str
+    switch: Switch
     own: str
     """This host's name."""
     other: str
@@ -63,35 +65,37 @@ class Exchange:
 
     async def run(self, network: str) -> SegmentLook:
         """What came within a second at most; `NotFound` without such a bridge."""
-        self.mtu = await asyncio.to_thread(_mtu, self.bridge)
-        ports = await uplinks(self.bridge)
+        self.mtu = await asyncio.to_thread(_mtu, self.switch.bridge)
+        uplinks, habits = await self.switch.uplinks(), await self.switch.habits()
         with ExitStack() as stack:
-            sockets = [_listening(port) for port in ports]
-            for each in sockets:
-                _attend(stack, each, self._read)
+            sockets = {_listening(each.name): each.vlan for each in uplinks}
+            for each, vlan in sockets.items():
+                _attend(stack, each, partial(self._read, vlan))
                 _attend(stack, _echoing(each), self._take_back)
             await self._speak(sockets)
         claims = tuple(Claim(ip=ip, mac=mac) for ip, mac in sorted(self.claims))
         heard = (self.heard,) if self.heard else ()
         return SegmentLook(
             network=network,
-            bridge=self.bridge,
+            bridge=self.switch.bridge,
             mtu=self.mtu,
-            uplinks=tuple(ports),
+            uplinks=tuple(each.name for each in uplinks),
+            has_stp=habits.has_stp,
+            is_programmed=habits.is_programmed,
             heard=heard,
             claims=claims,
             returned=tuple(self.returned),
         )
 
-    async def _speak(self, sockets: Sequence[socket.socket]) -> None:
+    async def _speak(self, sockets: Mapping[socket.socket, int | None]) -> None:
         loop = asyncio.get_running_loop()
         end = loop.time() + LONGEST_S
         while sockets and loop.time() < end:
             is_done = self._is_full and self._is_heard
-            for each in sockets:
+            for each, vlan in sockets.items():
                 for frame in self._frames(each.getsockname()[4]):
                     with suppress(OSError):  # down, or too long for it: not heard, then
-                        each.send(frame)
+                        each.send(in_vlan(frame, vlan))
             if is_done:
                 return
             await asyncio.sleep(EVERY_S)
@@ -103,13 +107,16 @@ class Exchange:
         flows = [udp_broadcast(mac, port, told) for port in _FLOWS]
         return [(head + told).ljust(_SHORTEST, b"\0"), (head + told).ljust(_HEADER + self.mtu, b"\0"), *asking, *flows]
 
-    def _read(self, listening: socket.socket) -> None:
+    def _read(self, expected: int | None, listening: socket.socket) -> None:
+        """`expected` is the tag of our network's frames there; those without it are another network's."""
         data, ancillary, _, address = listening.recvmsg(65536, ANCILLARY_BYTES)
         if address[2] == OUTGOING or len(data) < _HEADER:
             return
-        kind = struct.unpack_from("!H", data, 12)[0]
+        kind, vlan = struct.unpack_from("!H", data, 12)[0], vlan_of(ancillary)
+        if expected and not vlan:
+            return
         if kind == _PROBE:
-            self._take(data, vlan_of(ancillary))
+            self._take(data, None if vlan == expected else vlan)
         elif kind == _ARP and len(data) >= 42 and data[20:22] == b"\0\2":
             self._claimed(data)
 

@@ -1,10 +1,10 @@
 """A point-to-point tunnel of one network card's frames between the two hosts of one migration: VXLAN, one id each.
 
 Neither end is a port of a bridge. At the destination tc hands what comes out straight to the tap, so no loop can form,
-and the destination's bridge goes on sending the VM's frames to the source until the VM lives there. At the source a
-port beside it, which neither learns nor floods, hands to it what the bridge's own entry sends there. (A VXLAN that is a
-port itself answers frames that are too long for the network below with ICMP and drops them: skb_tunnel_check_pmtu. One
-that is none lets IPv4 cut them in two, so that an ordinary MTU of 1500 everywhere will do.)
+and the destination's bridge goes on sending the VM's frames to the source until the VM lives there. At a source with a
+Linux bridge a port beside it, which neither learns nor floods, hands to it what the bridge's own entry sends there. (A
+VXLAN that is a port itself answers frames that are too long for the network below with ICMP and drops them:
+skb_tunnel_check_pmtu. One that is none lets IPv4 cut them in two, so that an ordinary MTU of 1500 everywhere will do.)
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ def port_name(tap: str) -> str:
 
 
 def source_interfaces(tap: str) -> tuple[str, ...]:
-    """Every interface of the source's end, but the siding."""
+    """Every interface of the source's end at a Linux bridge, but the siding."""
     return tunnel_name(tap), port_name(tap), f"gq{tap[2:]}"
 
 
@@ -75,11 +75,16 @@ def tunnel_id(migration: str, nic_index: int) -> int:
 
 
 async def open_source_end(tap: str, *, bridge: str, vni: int, local: str, remote: str) -> bool:
-    """What the bridge sends to `port_name(tap)` goes into the tunnel, what comes out of that goes into the tap.
+    """The tunnel is there, and what comes out of it goes into the tap. `bridge` tells how long frames are.
 
     Returns whether the longest frames fit through the network below without being cut. On failure nothing is left.
     """
     return await asyncio.to_thread(_open_source_end, tap, bridge, vni, (local, remote))
+
+
+async def open_port(tap: str, bridge: str) -> None:
+    """What the Linux bridge sends to `port_name(tap)` goes into the tunnel. On failure nothing of the port is left."""
+    await asyncio.to_thread(_open_port, tap, bridge)
 
 
 async def open_destination_end(name: str, *, tap: str, mac: str, vni: int, ends: tuple[str, str]) -> None:
@@ -87,13 +92,8 @@ async def open_destination_end(name: str, *, tap: str, mac: str, vni: int, ends:
     await asyncio.to_thread(_open_destination_end, name, tap, mac, (vni, ends))
 
 
-async def close_source_end(tap: str) -> None:
-    """Tunnel and port are gone, if they were there, and the bridge's entries that pointed to the port with it."""
-    await asyncio.to_thread(_close, port_name(tap), tunnel_name(tap))
-
-
 async def close(name: str) -> None:
-    """The destination's end is gone, if there was one."""
+    """That end, or port, is gone, if there was one."""
     await asyncio.to_thread(_close, name)
 
 
@@ -126,7 +126,7 @@ def exists(name: str) -> bool:
 
 
 def _open_source_end(tap: str, bridge: str, vni: int, ends: tuple[str, str]) -> bool:
-    name, port = tunnel_name(tap), port_name(tap)
+    name = tunnel_name(tap)
     with opened(f"making the tunnel {name}") as ip:
         link = ip.link("get", index=index_of(bridge))[0]
         fits = _fits(ip, ends[0], link.get_attr("IFLA_MTU"))
@@ -135,14 +135,23 @@ def _open_source_end(tap: str, bridge: str, vni: int, ends: tuple[str, str]) -> 
             _bring_up(ip, name, link.get_attr("IFLA_MTU"))
             ip.tc("add", "ingress", index, _INGRESS)
             _redirect(ip, index, tap)
+        except BaseException:
+            _close(name)
+            raise
+    return fits
+
+
+def _open_port(tap: str, bridge: str) -> None:
+    name, port = tunnel_name(tap), port_name(tap)
+    with opened(f"making the port {port}") as ip:
+        try:
             _make_port(ip, port, f"gq{tap[2:]}")
             ip.tc("add", "clsact", index_of(port), parent=_CLSACT)
             _redirect(ip, index_of(port), name, parent=_EGRESS)
-            attach(ip, port, link)
+            attach(ip, port, ip.link("get", index=index_of(bridge))[0])
         except BaseException:
-            _close(port, name)
+            _close(port)
             raise
-    return fits
 
 
 def _open_destination_end(name: str, tap: str, mac: str, tunnel: tuple[int, tuple[str, str]]) -> None:

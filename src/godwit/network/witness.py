@@ -10,15 +10,16 @@ import asyncio
 import ctypes
 import socket
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from time import time
 
 from godwit.network import tunnel
 from godwit.network.netlink import index_of, opened
+from godwit.network.switch import Uplink
 
-OWN_PORTS = ("gw-", *tunnel.ENDS)
-"""How the names of taps and tunnels begin; every other port of a bridge is an uplink."""
+OWN_PORTS = ("gw-", "gx-", *tunnel.ENDS)
+"""How the names of taps, cables and tunnels begin; every other port of a switch is an uplink."""
 KINDS = {0x8035: "rarp", 0x0806: "arp", 0x86DD: "ipv6", 0x0800: "ipv4"}
 
 _SO_ATTACH_FILTER = 26
@@ -39,17 +40,17 @@ class Sighting:
 
 
 class Witness:
-    """Listens at a bridge's uplinks for frames from one VM, in the running event loop, until closed.
+    """Listens at a switch's uplinks for frames from one VM, in the running event loop, until closed.
 
     With `ethertype` it listens for frames of that type to the VM instead.
     """
 
     def __init__(
-        self, mac: str, ports: list[str], saw: Callable[[Sighting], None], *, ethertype: int | None = None
+        self, mac: str, uplinks: Sequence[Uplink], saw: Callable[[Sighting], None], *, ethertype: int | None = None
     ) -> None:
         self._saw = saw
         program = spoken_by(mac) if ethertype is None else _to(mac, ethertype)
-        self._sockets = [listening(port, program) for port in ports]
+        self._sockets = [listening(each.name, program) for each in uplinks]
         self._loop = asyncio.get_running_loop()
         for each in self._sockets:
             self._loop.add_reader(each, self._read, each)
