@@ -106,12 +106,12 @@ def test_daemons_on_both_sides_die_and_agents_are_restarted(
     monkeypatch.setattr(mirror, "RANGE_BYTES", RANGE)
     monkeypatch.setattr(mirroring, "STILL_S", 0.2)
     words: dict[str, Any] = ORDER.model_dump()
-    serve = ServeDisks(**words, disks=(move.to,))
+    serve = ServeDisks(**words, disks=(move.to,), off=True)
 
     async def story() -> None:
         async with two_hosts(tmp_path) as (source, destination):
             served = await destination.mirroring.serve(serve)
-            request = MirrorDisks(**words, moves=(move,), served=served, bandwidth_bytes_per_s=20 * MIB)
+            request = MirrorDisks(**words, moves=(move,), served=served, off=True, bandwidth_bytes_per_s=20 * MIB)
             await follow(source, request, to_bytes=2 * RANGE + 1)
 
             await destination.kill_daemon()

@@ -69,14 +69,14 @@ class Mirroring:
     async def serve(self, request: ServeDisks) -> Served:
         """Disks that were placed here can be written over the migration network, by whoever has the key, if any."""
         note = Note(self._place(request.vm).state_dir / SERVED, Served)
-        machine = await self._machine(request.vm, tuple(map(mirror.writable, request.disks)))
+        machine = await self._machine(request, tuple(map(mirror.writable, request.disks)))
         if (known := note.read()) and await machine.monitor.execute("query-block-exports"):
             return known
         key = disk_key.make_key() if request.tls else ""
         if key:
             await disk_key.use_key(machine.monitor, machine.run_dir, key, "server")
         address = self._vms.config.migration_address
-        filled = request.disks if self._running(request.vm) else tuple(map(mirror.writable, request.disks))
+        filled = tuple(map(mirror.writable, request.disks)) if request.off else request.disks
         at = await mirror.serve(machine.monitor, filled, address=address, encrypted=bool(key))
         served = Served(address=at, key=key)
         note.write(served)
@@ -91,7 +91,7 @@ class Mirroring:
             async for event in self._mirror(request):
                 yield event
         except Failed as error:
-            if self._running(request.vm) or not await self._daemons.has_died(request.vm):
+            if not request.off or not await self._daemons.has_died(request.vm):
                 raise
             why = f"the storage daemon that copied disks of {request.vm} on {self._vms.config.host} has died"
             raise Unreachable(f"{why}: another one goes on") from error
@@ -103,7 +103,7 @@ class Mirroring:
             known = Mirrored(request=request, started_at_ms=time.time() * 1000)
         if known.finished:
             return
-        machine = await self._machine(request.vm, tuple(move.disk for move in request.moves))
+        machine = await self._machine(request, tuple(move.disk for move in request.moves))
         turn = self._turns[request.vm] = _Turn(self._turns.get(request.vm))
         async with turn.lock:
             known = await self._begun(machine, known, request)
@@ -206,7 +206,7 @@ class Mirroring:
         note = self._note(request.vm)
         if known.request != request:  # whoever served died, and another serves: what it had not flushed is copied again
             await mirror.break_off(machine.monitor, request.moves)
-            await self._machine(request.vm, tuple(move.disk for move in request.moves))  # opened again
+            await self._machine(request, tuple(move.disk for move in request.moves))  # opened again
             known = known.model_copy(update={"request": request})
         note.write(known)
         if began_ms := await self._start_missing(machine, known):
@@ -216,8 +216,7 @@ class Mirroring:
 
     async def _start_missing(self, machine: Machine, known: Mirrored) -> float | None:
         """When the first of all was begun; none: some were before."""
-        request, nobody_writes = known.request, self._running(known.request.vm) is None
-        served = request.served
+        request, served = known.request, known.request.served
         begun = {each.disk for each in await mirror.look(machine.monitor)}
         missing = [move for move in request.moves if move.disk.name not in begun]
         if served and served.key and not begun:
@@ -230,7 +229,7 @@ class Mirroring:
                 server=served.address if served else None,
                 encrypted=bool(served and served.key),
                 bytes_per_s=(request.bandwidth_bytes_per_s or 0) // len(request.moves),
-                begin=known.done_bytes.get(move.disk.name, 0) if nobody_writes else None,
+                begin=known.done_bytes.get(move.disk.name, 0) if request.off else None,
             )
         return None if begun or known.done_bytes else began_ms
 
@@ -251,16 +250,20 @@ class Mirroring:
         return Finished(disks=tuple(move.disk.name for move in went), why=why)
 
     async def _complete(self, request: MirrorDisks) -> Finished:
-        machine = await self._machine(request.vm, tuple(move.disk for move in request.moves))
+        machine = await self._machine(request, tuple(move.disk for move in request.moves))
         copies = await mirror.finish(machine.monitor, timeout_s=FINISH_S)
         await self._daemons.end(request.vm)
         why = "; ".join(each.error for each in copies if each.error)
         return Finished(disks=tuple(each.disk for each in copies if not each.error), why=why)
 
-    async def _machine(self, vm: str, disks: tuple[Disk, ...]) -> Machine:
+    async def _machine(self, request: ServeDisks | MirrorDisks, disks: tuple[Disk, ...]) -> Machine:
         """What has these disks open: the VM's QEMU, or a storage daemon while it is off."""
-        running = self._running(vm)
-        return running.machine if running else await self._daemons.with_disks(vm, disks)
+        running = self._running(request.vm)
+        if running is None and not request.off:
+            raise Failed(
+                f"the QEMU of {request.vm} on {self._vms.config.host} has ended: see its log there", "disk-copy"
+            )
+        return running.machine if running else await self._daemons.with_disks(request.vm, disks)
 
     def _running(self, vm: str) -> LocalVm | None:
         return self._vms.get(vm) if self._vms.has(vm) and self._vms.get(vm).is_alive else None

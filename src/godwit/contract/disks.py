@@ -82,6 +82,8 @@ class ServeDisks(Order):
 
     disks: tuple[Disk, ...]
     tls: bool = True
+    off: bool = False
+    """Their VM is off, and no QEMU waits for it."""
 
 
 class Served(Fact):
@@ -99,6 +101,8 @@ class MirrorDisks(Order):
     moves: tuple[DiskMove, ...]
     served: Served | None = None
     """Where the copies are written; none: on this host."""
+    off: bool = False
+    """Their VM is off; else its QEMU copies, and when that ends so does the copying."""
     bandwidth_bytes_per_s: int | None = None
 
 

@@ -59,7 +59,7 @@ async def copy_disks(plan: Plan, sides: Sides) -> None:
 
 async def _mirror(plan: Plan, sides: Sides) -> None:
     """A host that is being restarted is asked again: what it has begun goes on, and is followed from where it is."""
-    words = order(plan.move).model_dump() | {"moves": plan.disks}
+    words = order(plan.move).model_dump() | {"moves": plan.disks, "off": plan.move.kind is Kind.cold}
     wanted = MirrorDisks(**words, bandwidth_bytes_per_s=plan.move.request.bandwidth_bytes_per_s)
     served = await _served(plan, sides)
     while True:
@@ -88,7 +88,8 @@ async def _served(plan: Plan, sides: Sides) -> Served | None:
     if plan.stays:
         return None
     disks = tuple(move.to for move in plan.disks)
-    there = ServeDisks(**order(plan.move).model_dump(), disks=disks, tls=plan.tls)
+    words = order(plan.move).model_dump() | {"disks": disks, "off": plan.move.kind is Kind.cold}
+    there = ServeDisks(**words, tls=plan.tls)
     return await asked(lambda: sides.destination.serve_disks(there), sides.diary)
 
 
