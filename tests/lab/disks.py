@@ -26,13 +26,15 @@ DATA = DiskRequest(name="data", size_bytes=32 * MIB, datastore="local", format=D
 
 
 @contextmanager
-def lab_with_disks(settings: Settings | None = None, *, image: str = "base", start: bool = True) -> Iterator[Scenario]:
+def lab_with_disks(
+    settings: Settings | None = None, *, image: str = "base", memory_mib: int = 256, start: bool = True
+) -> Iterator[Scenario]:
     """`web` runs on host-a: a raw disk for its records, half of which is full, and an empty qcow2 disk."""
     with tempfile.TemporaryDirectory(prefix="gw") as directory, Scenario(Path(directory), settings) as lab:
         request = VmRequest(
             name="web",
             image=image,
-            memory_mib=256,
+            memory_mib=memory_mib,
             nics=(NicRequest(network="lan"),),
             disks=(JOURNAL, DATA),
             host="host-a",

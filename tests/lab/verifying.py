@@ -55,7 +55,7 @@ class Guest:
 
     def make_file_system(self) -> None:
         """On its second disk, with a file at rest that can be verified."""
-        self.demand("mke2fs -q -t ext4 /dev/vdb")
+        self.demand("/bin/mke2fs -q -t ext4 /dev/vdb")  # and not the one in busybox
         with self.mounted():
             self.demand(AT_REST)
 
