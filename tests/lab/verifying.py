@@ -17,7 +17,7 @@ IMAGE = "tools"
 COMMAND_S = 60.0
 SERVICES = ("redis", "echo")
 VERIFIED = "--directory=/data --direct=1 --ioengine=psync --verify=crc32c --verify_fatal=1 --output-format=json"
-AT_REST = f"fio --name=rest {VERIFIED} --rw=write --bs=16k --size=8m --do_verify=0"
+AT_REST = f"fio --name=rest {VERIFIED} --rw=write --bs=16k --size=8m"
 """Written once, and read again after each move (`--verify_only`)."""
 THROUGHOUT = (
     f"fio --name=busy {VERIFIED} --rw=randwrite --bs=4k --size=4m --verify_backlog=32 --thinktime=3000 "
@@ -57,7 +57,7 @@ class Guest:
         """On its second disk, with a file at rest that can be verified."""
         self.demand("/bin/mke2fs -q -t ext4 /dev/vdb")  # and not the one in busybox
         with self.mounted():
-            self.demand(AT_REST)
+            self.demand(f"{AT_REST} --do_verify=0")
 
     @contextmanager
     def mounted(self) -> Iterator[None]:
