@@ -170,7 +170,7 @@ class Governor:
         return measured or int(now.transferred_bytes / max(monotonic() - self._started_s, 0.001))
 
     async def _pass_ended(self, number: int, at_ms: float, now: memory.MemorySample) -> None:
-        sample, late_s = self._sample(number, now), max(0.0, time() - at_ms / 1000)
+        sample, late_s = self._sample(number, now), time() - at_ms / 1000
         self._samples.append(sample._replace(elapsed_s=max(0.0, sample.elapsed_s - late_s)))
         decision = decide(self._samples, self._goals)
         self._telling.tell(

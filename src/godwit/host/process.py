@@ -70,10 +70,11 @@ def thread_cpu_ms(pid: int, thread: int) -> float:
     return 1000 * (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
-def thread_cpu_s(pid: int, thread: int) -> float:
-    """As `thread_cpu_ms`, to the nanosecond (schedstat); 0 where the kernel does not tell it."""
+def thread_wanted_s(pid: int, thread: int) -> float:
+    """How long that thread has run, or waited for a CPU that others had (schedstat); 0 where that is not told."""
     with suppress(OSError):
-        return int(Path(f"/proc/{pid}/task/{thread}/schedstat").read_text().split()[0]) / 1e9
+        ran_ns, waited_ns, _ = Path(f"/proc/{pid}/task/{thread}/schedstat").read_text().split()
+        return (int(ran_ns) + int(waited_ns)) / 1e9
     return 0.0
 
 

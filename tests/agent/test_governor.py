@@ -1,0 +1,111 @@
+"""The governor with a QEMU that only answers: what it is asked to do, and what becomes of its sockets."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+import time
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+
+from godwit.agent.governor import Governor
+from godwit.agent.local import LocalVm
+from godwit.agent.telling import Telling
+from godwit.contract.host import PrepareOutgoing
+from godwit.core.convergence import FIRST_MS
+from godwit.qemu import memory
+from godwit.qemu.sockets import UNSENT_BYTES
+
+pytestmark = pytest.mark.anyio
+
+TCP_NOTSENT_LOWAT = 25
+MB = 10**6
+
+
+class Qemu:
+    """100 MB/s go over its stream; each look finds so much more sent."""
+
+    def __init__(self) -> None:
+        self.limits: list[int] = []
+        self.left_mb = 0.0
+        self._looks = 0
+        self._looked = asyncio.Condition()
+
+    async def execute(self, command: str, arguments: Mapping[str, Any] | None = None, /, **_: object) -> Any:
+        if command == "migrate-set-parameters":
+            self.limits.append((arguments or {})["downtime-limit"])
+        if command != "query-migrate":
+            return []
+        async with self._looked:
+            self._looks += 1
+            self._looked.notify_all()
+        left = int(self.left_mb * MB)
+        ram = {"dirty-sync-count": 2, "transferred": self._looks, "remaining": left, "total": 2**28, "mbps": 800}
+        return {"status": "active", "ram": ram}
+
+    async def looked_at(self, times: int) -> None:
+        async with asyncio.timeout(10), self._looked:
+            await self._looked.wait_for(lambda: self._looks >= times)
+
+
+@asynccontextmanager
+async def governed(qemu: Qemu, port: int) -> AsyncIterator[Governor]:
+    machine = SimpleNamespace(qemu_pid=os.getpid(), monitor=qemu)
+    vm = cast(LocalVm, SimpleNamespace(name="web", machine=machine))
+    request = PrepareOutgoing(
+        vm="web",
+        migration="m1",
+        attempt=1,
+        epoch=1,
+        destination="host-b",
+        peer_address="192.0.2.2:1",
+        destination_address="192.0.2.2",
+        uri=f"tcp:127.0.0.1:{port}",
+        multifd=True,
+        max_blackout_ms=300,
+    )
+    governor = Governor(vm, Telling("m1"), request)
+    running = asyncio.create_task(governor.run())
+    try:
+        yield governor
+    finally:
+        governor.stop()
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+
+
+async def test_connections_for_pages_are_kept_short_though_they_are_made_after_the_first_one() -> None:
+    qemu = Qemu()
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        address = server.getsockname()
+        async with governed(qemu, address[1]) as governor:
+            first = socket.create_connection(address)
+            governor.pass_ended(0, 1000 * time.time())
+            await qemu.looked_at(1)
+            later = [socket.create_connection(address) for _ in range(memory.MULTIFD_CHANNELS)]
+            governor.pass_ended(0, 1000 * time.time())
+            await qemu.looked_at(3)
+        limits = [each.getsockopt(socket.IPPROTO_TCP, TCP_NOTSENT_LOWAT) for each in (first, *later)]
+        for each in (first, *later):
+            each.close()
+
+    assert limits == [UNSENT_BYTES] * 3
+
+
+async def test_the_limit_is_opened_at_once_to_what_short_passes_leave_again_and_again() -> None:
+    qemu, began_ms = Qemu(), 1000 * time.time()
+    async with governed(qemu, 1) as governor:
+        await governor.allow()
+        for number, at_ms in ((1, 1000), (2, 1010), (3, 1020)):
+            qemu.left_mb = 1.0
+            governor.pass_ended(number, began_ms + at_ms)
+            await qemu.looked_at(number)
+        await qemu.looked_at(4)
+
+    assert qemu.limits[0] == FIRST_MS
+    assert 13 in qemu.limits, "1.3 times the 10 ms that each of them took"
