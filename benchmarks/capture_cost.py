@@ -224,7 +224,7 @@ def main() -> int:
     """The figures are printed and written."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("words", nargs="*", metavar="record TAP | frames | flood ADDRESS")
-    parser.add_argument("--pairs", type=int, default=25)
+    parser.add_argument("--pairs", type=int, default=15)
     parser.add_argument("--fresh", action="store_true")
     options = parser.parse_args()
     match options.words:

@@ -375,6 +375,7 @@ def test_rehearsals_are_told_one_by_one_or_as_a_matrix(godwit: Godwit, tmp_path:
         "a VM like web-1 moved from host-a to host-b with a blackout of 10 ms, and the network learned its new place\n"
     )
     assert said.endswith(moved)
+    assert "forecast of web-1: " in said
     page = tmp_path / "page.html"
     assert godwit("rehearse", "web-1", "--all-hosts", "--html", str(page)).splitlines() == [
         "FROM    TO host-a  TO host-b",

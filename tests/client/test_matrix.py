@@ -28,3 +28,8 @@ def test_the_page_has_all_of_it_and_no_markup_of_others() -> None:
     assert '<td class="bad">wall</td>' in page
     assert "no &lt;way&gt; (seen): turn round" in page
     assert "<no>" not in page
+    assert "forecast" not in page
+
+
+def test_what_is_foretold_of_the_vm_itself_is_there_if_anything_is() -> None:
+    assert "<p>forecast of web-1: 2.0 s" in matrix_html([way("host-a", "host-b", forecast={"total_ms": 2000.0})])

@@ -89,6 +89,8 @@ def _print(rehearsals: Sequence[Rehearsal], *, is_matrix: bool) -> None:
         print_findings(each.findings)
         if each.network:
             _print_figures(each)
+        if each.forecast.total_ms is not None:
+            print(f"forecast of {each.vm}: {each.forecast.sentence}")
         print(each.verdict)
 
 

@@ -64,5 +64,9 @@ def _section(rehearsal: Rehearsal) -> str:
     )
     table = f'<div class="wide"><table>{found}</table></div>' if found else ""
     way = f"{rehearsal.source} → {rehearsal.destination}"
+    told = f"<p>forecast of {escape(rehearsal.vm)}: {escape(rehearsal.forecast.sentence)}</p>"
+    forecast = told if rehearsal.forecast.total_ms is not None else ""
     mood = "good" if rehearsal.passed else "bad"
-    return f'<section><h2>{escape(way)}</h2><p class="{mood}">{escape(rehearsal.verdict)}</p>{table}</section>'
+    return (
+        f'<section><h2>{escape(way)}</h2><p class="{mood}">{escape(rehearsal.verdict)}</p>{forecast}{table}</section>'
+    )
