@@ -21,6 +21,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -64,7 +65,7 @@ async def record(tap: str) -> dict[str, Any]:
         "frames_per_s": passed / recorded_s,
         "memory_mib": (_memory_kib() - memory_kib) / 1024,
         "is_complete": told.is_complete,
-        "flows": len(told.connections) + len(told.datagrams),
+        "flows": len(told.connections or ()) + len(told.datagrams),
     }
 
 
@@ -138,7 +139,7 @@ def _told(words: list[str]) -> dict[str, Any]:
     return dict(json.loads(done.out))
 
 
-def _links(node: list[str]) -> list[dict[str, Any]]:
+def _links(node: Sequence[str]) -> list[dict[str, Any]]:
     return list(json.loads(subprocess.run([*node, "ip", "-j", "link"], check=True, capture_output=True).stdout))
 
 
