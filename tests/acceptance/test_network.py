@@ -40,7 +40,9 @@ def probe(lab: Scenario, to: str, *words: str) -> Running:
 
 
 def counted(running: Running) -> dict[str, int]:
-    counts: dict[str, int] = json.loads(running.end().out)
+    done = running.end()
+    assert done.status == 0, done.err
+    counts: dict[str, int] = json.loads(done.out)
     return counts
 
 
@@ -171,6 +173,7 @@ def test_an_entry_of_the_switch_that_grows_old(lab: Scenario) -> None:
     with closing(Idle(lab)) as idle, blocked(lab, here), lab.traffic("web") as traffic:
         talking = probe(lab, address(lab), "--rate", "200", "--seconds", str(LIFETIME_S + 20))
         id = move(lab)
+        talking.process.wait(timeout=2 * LIFETIME_S)
         counts = counted(talking)
         network = lab.client.report(id).network
         clients = traffic.stop().clients

@@ -17,6 +17,8 @@ from godwit.flow.report import GOOD_ENDS
 from godwit.flow.sides import Sides, order
 
 ASK_EVERY_S = 1.0
+GREET_AFTER_S = 0.5
+"""A guest that has just come has its clients to answer first."""
 LONGEST_S = 400.0
 """Longer than any relay stands."""
 
@@ -25,7 +27,7 @@ async def follow(move: Move, sides: Sides) -> None:
     """The diary knows how the network learned the VM's new place; nothing else depends on it, and nothing is raised."""
     if sides.diary.phase != Phase.done:
         return
-    greeting = asyncio.create_task(greet(move, sides), name=f"greet {move.spec.name}")
+    greeting = asyncio.create_task(_greeted(move, sides), name=f"greet {move.spec.name}")
     try:
         async with asyncio.timeout(LONGEST_S):
             await _follow(move, sides, greeting)
@@ -33,6 +35,11 @@ async def follow(move: Move, sides: Sides) -> None:
         return
     finally:
         greeting.cancel()
+
+
+async def _greeted(move: Move, sides: Sides) -> Greeted:
+    await asyncio.sleep(GREET_AFTER_S)
+    return await greet(move, sides)
 
 
 async def _follow(move: Move, sides: Sides, greeting: asyncio.Task[Greeted]) -> None:

@@ -35,8 +35,8 @@ LONGEST_S = 1.0
 _MAGIC = b"godwit1"
 _BODY = struct.Struct("!7s8sBH")
 _EVERYBODY = b"\xff" * 6
-_FLOWS = (8, 9, 10)
-"""UDP ports: of discard, and two that were never given to anybody."""
+_FLOWS = (8, 10, 15)
+"""UDP ports that belong to nobody: guests hear these frames too, and somebody may listen at discard's (9)."""
 _PROBE, _ARP = 0x88B5, 0x0806
 _SHORTEST, _LONGEST_SHORT = 60, 128
 _HEADER = 14
