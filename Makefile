@@ -30,9 +30,9 @@ bench-storage: ## Measure how fast disks go, beside qemu-img and virsh, and what
 	@tools/setup bench
 	@.venv/bin/python -m benchmarks.storage
 
-bench: ## Measure against virsh and bare QEMU: QUICK=1 takes 8 minutes, all of it 90; goes on where it stopped
+bench: ## Measure against virsh and bare QEMU (QUICK=1: 8 minutes, else 90; QEMU=10: that version; goes on where it stopped)
 	@tools/setup bench
-	@.venv/bin/python -m benchmarks.compare $(if $(QUICK),--quick) $(BENCH)
+	@.venv/bin/python -m benchmarks.compare $(if $(QUICK),--quick) $(if $(QEMU),--qemu $(QEMU)) $(BENCH)
 
 publish-bench: ## Put the figures of the last bench, and of the last forecasts, into docs and README
 	@tools/setup check

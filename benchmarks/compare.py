@@ -1,8 +1,9 @@
 """`make bench`: godwit, bare QEMU and virsh move VMs in turn, over the same links, and all figures are written down.
 
 Each round of a case moves one VM of each peer once, one after the other; those that are not being measured stand
-still. Every result is appended to `build/bench/runs.jsonl` at once, so that a run that was interrupted goes on where
-it stopped (`--fresh` starts anew). `--quick` takes four cases and seven minutes.
+still. Every result is appended to `runs.jsonl` at once, in a directory of its own for quick and full runs and for each
+QEMU, so that a full run that was interrupted goes on where it stopped (`--fresh` starts anew). `--quick` takes four
+cases and seven minutes.
 """
 
 from __future__ import annotations
@@ -14,18 +15,19 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from benchmarks.figures import machine, write
+from benchmarks.cases import CASES, HOPELESS, PEERS, QUICK, Case, Plan, home_of
+from benchmarks.emulator import Emulator, chosen
+from benchmarks.figures import Runs, machine, write
 from benchmarks.peer_godwit import Godwit
 from benchmarks.peer_qemu import Bare, BareVm
 from benchmarks.peer_virsh import LibvirtVm, Virsh, version
-from benchmarks.place import GODWIT_VM, Moved, Peer, Site
+from benchmarks.place import GODWIT_VM, HOSTS, Moved, Peer, Site
 from benchmarks.tables import document, page, picture
 from benchmarks.tally import Run
 from godwit.core.errors import Failed, GodwitError, TimedOut
@@ -39,169 +41,140 @@ LOADED_S = 1.5
 AFTER_MS = 1000.0
 """Longer than the second retransmission timeout."""
 LIMIT_S = 60.0
-FAST_ENOUGH = 4096
 TOO_MANY_FAILURES = 3
-
-
-@dataclass(frozen=True)
-class Case:
-    """What the guest does, and over which link it moves."""
-
-    name: str
-    rate: str
-    load: tuple[str, str] | None = None
-    """Of `load.py`: what, and how many MB/s."""
-
-    @property
-    def is_bulk(self) -> bool:
-        """Its stall is the longest silence of the transfer."""
-        return self.load is not None and self.load[0] != "dirty"
-
-
-LOADS = {"idle": None, "dirty": ("dirty", "20"), "download": ("download", "20"), "upload": ("upload", "20")}
-CASES = tuple(Case(f"{load}-{rate}", rate, words) for rate in ("unlimited", "1gbit") for load, words in LOADS.items())
-HOPELESS = Case("dirties-faster-than-the-link", "200mbit", ("dirty", "40"))
-QUICK = ("idle-unlimited", "dirty-unlimited", "dirty-1gbit", "download-1gbit")
-TLS = "godwit-tls"
-
-
-@dataclass
-class Plan:
-    """What this run does."""
-
-    cases: Sequence[Case]
-    rounds: int
-    until_s: float
-    """On the monotonic clock."""
-    done: list[Run]
-    journal: Path
-    peers: frozenset[str]
-
-    def is_left(self, case: Case, peer: str, round: int) -> bool:
-        """It was not measured yet, and is wanted."""
-        return (not self.peers or peer in self.peers) and not any(
-            (each.case, each.peer, each.round) == (case.name, peer, round) for each in self.done
-        )
-
-    def note(self, run: Run) -> None:
-        """It is on the disk."""
-        self.done.append(run)
-        with self.journal.open("a") as file:
-            file.write(run.model_dump_json() + "\n")
-        words = [f"{run.case:28} {run.peer:12} {run.round:2}"]
-        words += [
-            f"{name.removesuffix('_ms')} {getattr(run, name):6.1f}" for name in _SHOWN if getattr(run, name) is not None
-        ]
-        print("  ".join([*words, run.outcome if run.outcome != "done" else "", run.note]).rstrip(), flush=True)
-
-
-_SHOWN = ("stall_ms", "blackout_ms", "warm_up_ms", "command_ms", "total_ms")
+ROUNDS = 10
+MINUTES, QUICK_MINUTES = 85.0, 6.8
 
 
 def main() -> int:
     """Exit status 0 if every figure that was wanted is there."""
     asked = _asked()
-    OUT.mkdir(exist_ok=True)
-    home = OUT / ("bench-quick" if asked.quick else "bench")
-    home.mkdir(exist_ok=True)
-    journal = home / "runs.jsonl"
+    home = OUT / home_of(quick=asked.quick, qemu=asked.qemu)
     if asked.fresh or asked.quick:
-        journal.unlink(missing_ok=True)
-    done = [Run.model_validate_json(line) for line in journal.read_text().splitlines()] if journal.exists() else []
-    chosen = [each for each in (*CASES, HOPELESS) if not asked.cases or each.name in asked.cases]
-    plan = Plan(chosen, asked.rounds, time.monotonic() + 60 * asked.minutes, done, journal, frozenset(asked.peers))
-    facts = _machine()
+        (home / "runs.jsonl").unlink(missing_ok=True)
+    cases = [each for each in (*CASES, HOPELESS) if not asked.cases or each.name in asked.cases]
+    plan = Plan(cases, asked.rounds, Runs(home / "runs.jsonl"), asked.peers)
+    facts = _earlier(plan, home)
+    until_s = time.monotonic() + 60 * asked.minutes
     try:
-        for number, rate in enumerate(rates := list(dict.fromkeys(case.rate for case in chosen))):
-            left_s = plan.until_s - time.monotonic()
-            _measure(plan, rate, until_s=time.monotonic() + left_s / (len(rates) - number), facts=facts)
+        emulator = chosen(asked.qemu)
+        for rate in plan.rates():
+            left_s = until_s - time.monotonic()
+            _measure(plan, rate, emulator, until_s=time.monotonic() + left_s * plan.share(rate), facts=facts)
     except GodwitError as error:
         print(f"bench: {error.message}", file=sys.stderr)
         return error.exit_status
     finally:
         if plan.done:
-            _write(plan.done, facts, home)
+            _write(plan, facts, home, kind="quick" if asked.quick else "full")
     return 0
 
 
 def _asked() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="bench", description=__doc__)
     parser.add_argument("--quick", action="store_true", help="four cases, seven minutes")
+    parser.add_argument("--qemu", metavar="MAJOR", help="its major version, such as 10; none: the installed one")
     parser.add_argument("--fresh", action="store_true", help="forget what an earlier run measured")
-    parser.add_argument("--rounds", type=int, default=10, help="how often each peer moves its VM in each case")
+    parser.add_argument("--rounds", type=int, default=ROUNDS, help="how often each peer moves its VM in each case")
     parser.add_argument("--minutes", type=float, help="when to stop")
-    parser.add_argument("--cases", type=lambda text: text.split(","), default=())
-    parser.add_argument("--peers", type=lambda text: text.split(","), default=())
+    parser.add_argument("--cases", type=_names(each.name for each in (*CASES, HOPELESS)), default=())
+    parser.add_argument("--peers", type=_names(PEERS), default=PEERS)
     asked = parser.parse_args()
-    asked.minutes = asked.minutes or (6.8 if asked.quick else 85.0)
+    asked.minutes = asked.minutes or (QUICK_MINUTES if asked.quick else MINUTES)
     asked.cases = asked.cases or (QUICK if asked.quick else ())
     return asked
 
 
-def _measure(plan: Plan, rate: str, *, until_s: float, facts: dict[str, Any]) -> None:
-    """All cases over links of that rate, round by round, so that a run that ends early has some of each."""
-    cases = [each for each in plan.cases if each.rate == rate]
-    with _site(rate) as site:
-        print(f"bench: lab with links of {rate}, starting VMs", flush=True)
+def _names(known: Iterable[str]) -> Callable[[str], list[str]]:
+    allowed = list(known)
+
+    def names(text: str) -> list[str]:
+        """Some of those that there are."""
+        if unknown := [each for each in text.split(",") if each not in allowed]:
+            raise argparse.ArgumentTypeError(f"there is no {', '.join(unknown)}: name some of {', '.join(allowed)}")
+        return text.split(",")
+
+    return names
+
+
+def _earlier(plan: Plan, home: Path) -> dict[str, Any]:
+    """What an earlier run that is gone on with was measured on; it is told of, and if it measured another godwit."""
+    if not plan.done:
+        return {}
+    others = sorted({each.commit for each in plan.done} - {_commit()})
+    of = f", of commit {' and '.join(others)} (--fresh forgets them)" if others else ""
+    print(f"bench: {len(plan.done)} moves were measured before{of}", flush=True)
+    file = home / "bench.json"
+    return dict(json.loads(file.read_text())["machine"]) if file.exists() else {}
+
+
+def _measure(plan: Plan, rate: str, emulator: Emulator, *, until_s: float, facts: dict[str, Any]) -> None:
+    """What is left over links of that rate, as far as the time goes."""
+    with _site(rate, emulator) as site:
+        print(f"bench: QEMU {emulator.version}, links of {rate}, starting VMs", flush=True)
         peers = _peers(site)
-        facts |= {"libvirt": version(site)}
-        for peer in peers:
+        facts |= {**_machine(emulator), "libvirt": version(site)}
+        for peer in peers.values():
             site.freeze(peer, frozen=True)
-        failures: dict[str, int] = {}
-        for round in range(plan.rounds if cases != [HOPELESS] else 1):
-            for case in cases:
-                order = peers[round % len(peers) :] + peers[: round % len(peers)]
-                for peer in order:
-                    if time.monotonic() > until_s:
-                        return
-                    if failures.get(peer.name, 0) < TOO_MANY_FAILURES and plan.is_left(case, peer.name, round):
-                        run = _attempt(site, case, peer, round, facts)
-                        plan.note(run)
-                        failures[peer.name] = failures.get(peer.name, 0) + 1 if run.outcome == "broken" else 0
+        failures = dict.fromkeys(peers, 0)
+        for case, name, round in plan.left(rate):
+            if time.monotonic() > until_s:
+                return
+            if failures[name] < TOO_MANY_FAILURES:
+                run = _attempt(site, case, peers[name], round, facts)
+                plan.note(run)
+                _print(run)
+                failures[name] = failures[name] + 1 if run.outcome == "broken" else 0
+
+
+_SHOWN = ("stall_ms", "blackout_ms", "warm_up_ms", "command_ms", "total_ms")
+
+
+def _print(run: Run) -> None:
+    words = [f"{run.case:28} {run.peer:12} {run.round:2}"]
+    words += [
+        f"{name.removesuffix('_ms')} {getattr(run, name):6.1f}" for name in _SHOWN if getattr(run, name) is not None
+    ]
+    print("  ".join([*words, run.outcome if run.outcome != "done" else "", run.note]).rstrip(), flush=True)
 
 
 @contextmanager
-def _site(rate: str) -> Iterator[Site]:
+def _site(rate: str, emulator: Emulator) -> Iterator[Site]:
+    trees = dict.fromkeys(HOSTS, emulator.tree) if emulator.tree else {}
     with tempfile.TemporaryDirectory(prefix="gw") as name:
         directory = Path(name)
         (directory / "l").mkdir()
-        with Scenario(directory / "l", Settings(rate=rate)) as lab:
+        with Scenario(directory / "l", Settings(rate=rate, qemu=trees)) as lab:
             lab.create_vm(GODWIT_VM, "host-a")
-            with Site(lab, directory) as site:
+            with Site(lab, directory, emulator) as site:
                 yield site
 
 
-def _peers(site: Site) -> list[Peer]:
+def _peers(site: Site) -> Mapping[str, Peer]:
+    """All of `PEERS`, by name."""
     libvirt, bare = LibvirtVm(site), BareVm(site)
-    options = site.lab.demand("migrate", "--help")
-    plain = ("--plaintext",) if "--plaintext" in options else ()
-    ours = [Godwit(site, "godwit", *plain), *([Godwit(site, TLS)] if plain else [])]
-    return [
-        Virsh(libvirt),
-        Bare(bare, same=False),
-        ours[0],
-        Virsh(libvirt, max_downtime_ms=10),
-        Bare(bare, same=True),
-        *ours[1:],
-    ]
+    peers: tuple[Peer, ...] = (
+        *(Virsh(libvirt), Virsh(libvirt, max_downtime_ms=10)),
+        *(Bare(bare, same=False), Bare(bare, same=True)),
+        *(Godwit(site, "godwit", "--plaintext"), Godwit(site, "godwit-tls")),
+    )
+    return {peer.name: peer for peer in peers}
 
 
 def _attempt(site: Site, case: Case, peer: Peer, round: int, facts: dict[str, Any]) -> Run:
+    words = {"case": case.name, "peer": peer.name, "round": round, "commit": facts["commit"]}
     site.freeze(peer, frozen=False)
     try:
-        return _once(site, case, peer, round, facts)
+        return _once(site, case, peer, facts).model_copy(update=words)
     except TimedOut as error:
-        return Run(
-            case=case.name, peer=peer.name, round=round, outcome=f"not within {LIMIT_S:.0f} s", note=error.message
-        )
+        return Run(**words, outcome=f"not within {LIMIT_S:.0f} s", note=error.message)
     except Failed as error:
-        outcome = "refused" if case is HOPELESS else "broken"
-        return Run(case=case.name, peer=peer.name, round=round, outcome=outcome, note=error.message)
+        return Run(**words, outcome="refused" if case is HOPELESS else "broken", note=error.message)
     finally:
         site.freeze(peer, frozen=True)
 
 
-def _once(site: Site, case: Case, peer: Peer, round: int, facts: dict[str, Any]) -> Run:
+def _once(site: Site, case: Case, peer: Peer, facts: dict[str, Any]) -> Run:
     probe = site.python("probe", peer.address)
     load = site.python("load", case.load[0], peer.address, case.load[1]) if case.load else None
     try:
@@ -224,20 +197,20 @@ def _once(site: Site, case: Case, peer: Peer, round: int, facts: dict[str, Any])
             if program:
                 program.end()
     facts["congestion_control"] = seen["congestion_control"]
-    return _run(case, peer.name, round, moved=moved, seen=seen, before=before)
+    return _run(case, peer.name, moved=moved, seen=seen, before=before)
 
 
 def _window(begun_ms: float, moved: Moved) -> dict[str, float]:
     return {"from_ms": begun_ms, "resumed_ms": moved.resumed_ms, "to_ms": moved.resumed_ms + AFTER_MS}
 
 
-def _run(case: Case, peer: str, round: int, *, moved: Moved, seen: dict[str, Any], before: dict[str, Any]) -> Run:
+def _run(case: Case, peer: str, *, moved: Moved, seen: dict[str, Any], before: dict[str, Any]) -> Run:
     load = seen.get("load")
     notes = [seen["error"] or ""] + ([f"{load['rate_mb']:.0f} MB/s"] if load else [])
     return Run(
         case=case.name,
         peer=peer,
-        round=round,
+        round=0,
         outcome="connection lost" if seen["error"] else "done",
         stall_ms=load["stall_ms"] if load and case.is_bulk else seen["stall_ms"],
         blackout_ms=moved.resumed_ms - moved.stopped_ms,
@@ -256,28 +229,34 @@ def _run(case: Case, peer: str, round: int, *, moved: Moved, seen: dict[str, Any
     )
 
 
-def _machine() -> dict[str, Any]:
+def _machine(emulator: Emulator) -> dict[str, Any]:
     words = next(line for line in Path("/proc/cpuinfo").read_text().splitlines() if line.startswith("model name"))
-    qemu = subprocess.run(["qemu-system-x86_64", "--version"], capture_output=True, text=True, check=True).stdout
-    commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False).stdout
     return {
         "at": datetime.now(UTC).isoformat(timespec="seconds"),
         **machine(),
         "load": f"{os.getloadavg()[0]:.1f} at the beginning",
         "cpu": words.partition(":")[2].strip(),
-        "qemu": qemu.split()[3],
-        "commit": commit.strip(),
+        "qemu": emulator.version,
+        "commit": _commit(),
         "guest": "256 MiB, 1 vCPU, emulated (TCG)",
     }
 
 
-def _write(runs: Sequence[Run], facts: dict[str, Any], home: Path) -> None:
-    found = document(runs, facts)
-    write(OUT / "bench.json", found)
+def _commit() -> str:
+    words = ["git", "rev-parse", "--short", "HEAD"]
+    return subprocess.run(words, capture_output=True, text=True, check=False).stdout.strip()
+
+
+def _write(plan: Plan, facts: Mapping[str, Any], home: Path, *, kind: str) -> None:
+    runs = plan.done
+    commits = dict.fromkeys(each.commit for each in runs)
+    found = document(runs, {**facts, "commit": " and ".join(commits)}, kind=kind, rounds=plan.rounds)
+    for file in (home / "bench.json", OUT / "bench.json"):
+        write(file, found)
     (home / "bench.md").write_text(page(found))
     (home / "bench.svg").write_text(picture(runs))
     print(page(found))
-    print(f"bench: {OUT / 'bench.json'}, {home / 'bench.md'} and {home / 'bench.svg'} are written")
+    print(f"bench: {home / 'bench.json'} (and {OUT / 'bench.json'}), bench.md and bench.svg there are written")
 
 
 if __name__ == "__main__":

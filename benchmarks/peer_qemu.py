@@ -134,7 +134,7 @@ class BareVm:
             nics=(nic,),
         )
         launch = Launch(
-            binary="qemu-system-x86_64",
+            binary=str(self.site.qemu),
             firmware_dir=None,
             run_dir=run_dir,
             spec=spec,

@@ -86,7 +86,7 @@ DOMAIN = """
   <features><acpi/><apic/><vmport state='off'/></features>
   <clock offset='utc'><timer name='hpet' present='no'/></clock>
   <devices>
-    <emulator>/usr/bin/qemu-system-x86_64</emulator>
+    <emulator>{qemu}</emulator>
     <controller type='usb' model='none'/>
     <controller type='virtio-serial' index='0' model='virtio-non-transitional' ports='2'>
       <address type='pci' domain='0' bus='0' slot='0x1c' function='0'/>
@@ -167,6 +167,7 @@ class LibvirtVm:
         return DOMAIN.format(
             type="qemu" if site.pinned.accelerator == "tcg" else "kvm",
             name=self.name,
+            qemu=site.qemu,
             memory_mib=site.memory_mib,
             memory_kib=site.memory_mib * 1024 - (8 if site.pinned.accelerator == "tcg" else 0),
             machine=site.pinned.machine,

@@ -16,6 +16,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Protocol
 
+from benchmarks.emulator import Emulator, installed
 from godwit.core.errors import Failed, TimedOut
 from godwit.core.model import Image, Pinned
 from godwit.lab.image import default_cache, ensure_image
@@ -64,9 +65,12 @@ class Peer(Protocol):
 class Site:
     """A lab that is up, and what runs in it."""
 
-    def __init__(self, lab: Scenario, directory: Path) -> None:
+    def __init__(self, lab: Scenario, directory: Path, emulator: Emulator | None = None) -> None:
+        """Without an emulator it is the installed one."""
         self.lab = lab
         self.directory = directory
+        self.qemu = (emulator or installed()).starter(directory)
+        """The program that every peer starts."""
         self._nodes = {node.name: node for node in lab.look().nodes}
         self._programs: list[Program] = []
 

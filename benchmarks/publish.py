@@ -1,6 +1,7 @@
-"""`make publish-bench`: the figures of the last `make bench` and of the last forecasts, put into docs and README.
+"""`make publish-bench`: the figures of `make bench`, by QEMU, and of the last forecasts, put into docs and README.
 
-What stands between `<!-- NAME -->` and `<!-- /NAME -->` is replaced; all else is left as it is.
+Of each QEMU the full run counts if it has every case, else the quick one. What stands between `<!-- NAME -->` and
+`<!-- /NAME -->` is replaced; all else is left as it is.
 """
 
 from __future__ import annotations
@@ -9,14 +10,18 @@ import argparse
 import json
 import re
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from benchmarks import forecast
+from benchmarks.cases import CASES, HOPELESS, QUICK, home_of
 from benchmarks.goals import brief, goals, judged
-from benchmarks.tables import page
+from benchmarks.tables import extent, page
 
-BENCH, FORECAST = Path("build/bench.json"), Path("build/forecast.json")
+QEMUS = (None, "10")
+"""The installed one, and of which major version the other is."""
+FORECAST = Path("build/forecast.json")
 PAGE, README = Path("docs/benchmarks.md"), Path("README.md")
 
 
@@ -35,21 +40,47 @@ def circumstances(machine: dict[str, Any]) -> str:
     return f"Measured on: {', '.join(words)}.\n"
 
 
+def measured() -> Iterator[tuple[Path, dict[str, Any]]]:
+    """By QEMU what is published: the file, and what is in it."""
+    for qemu in QEMUS:
+        files = [Path("build", home_of(quick=quick, qemu=qemu), "bench.json") for quick in (False, True)]
+        there = {file: json.loads(file.read_text()) for file in files if file.exists()}
+        if there:
+            whole = [file for file, found in there.items() if is_whole(found)]
+            file = next(iter(whole or there))
+            yield file, there[file]
+
+
+def is_whole(found: dict[str, Any]) -> bool:
+    """It has every case that a run of its kind has, however few moves of each."""
+    wanted = QUICK if found["kind"] == "quick" else [each.name for each in (*CASES, HOPELESS)]
+    return {each["case"] for each in found["cases"]} >= set(wanted)
+
+
+def _all(found: dict[str, Any]) -> str:
+    return f"### QEMU {found['machine']['qemu']}\n\n{judged(goals(found))}\n{page(found)}"
+
+
+def _short(found: dict[str, Any]) -> str:
+    return f"QEMU {found['machine']['qemu']}:\n\n{brief(found)}\n{extent(found)} {circumstances(found['machine'])}"
+
+
 def main() -> int:
     """Exit status 0 if there was something to publish."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.parse_args()
     text, readme = PAGE.read_text(), README.read_text()
-    if BENCH.exists():
-        found = json.loads(BENCH.read_text())
-        text = between(text, "bench", f"{judged(goals(found))}\n{page(found)}")
-        readme = between(readme, "bench", f"{brief(found)}\n{circumstances(found['machine'])}")
+    benches = list(measured())
+    if benches:
+        text = between(text, "bench", "\n".join(_all(found) for _, found in benches))
+        readme = between(readme, "bench", "\n".join(_short(found) for _, found in benches))
     if FORECAST.exists():
         told = json.loads(FORECAST.read_text())
         text = between(text, "forecast", f"{forecast.shown(told)}\n\n{circumstances(told['machine'])}")
     PAGE.write_text(text)
     README.write_text(readme)
-    seen = [str(file) for file in (BENCH, FORECAST) if file.exists()]
+    seen = [f"{file} ({extent(found).rstrip('.')})" for file, found in benches]
+    seen += [str(FORECAST)] if FORECAST.exists() else []
     print(f"published: {' and '.join(seen) or 'nothing; run `make bench` first'}")
     return 0 if seen else 1
 

@@ -13,12 +13,16 @@ from benchmarks.tally import Run, case_table, cases, count, mean_ratio, ratios, 
 PLAIN = ("virsh", "virsh-10ms", "qemu", "qemu-same", "godwit")
 ANSWERED = ("idle", "dirty")
 BULK = ("download", "upload")
+ONCE = "dirties-faster"
+"""The case in which each peer moves once only."""
 
 
-def document(runs: Sequence[Run], machine: dict[str, Any]) -> dict[str, Any]:
-    """`build/bench.json`."""
+def document(runs: Sequence[Run], machine: dict[str, Any], *, kind: str, rounds: int) -> dict[str, Any]:
+    """`bench.json` of a `full` or `quick` run that wanted so many rounds of each case."""
     found = cases(runs)
     return {
+        "kind": kind,
+        "rounds": rounds,
         "machine": machine,
         "cases": found,
         "ratios": ratios(found),
@@ -74,17 +78,25 @@ def page(found: dict[str, Any]) -> str:
     """All tables, as Markdown."""
     machine, summaries = found["machine"], found["cases"]
     words = ", ".join(f"{name} {value}" for name, value in machine.items())
-    parts = [f"Machine: {words}.\n"]
+    parts = [f"{extent(found)} Machine: {words}.\n"]
     for title, wanted in (("", PLAIN), ("With TLS", ("virsh", "godwit", "godwit-tls"))):
         chosen = [each for each in summaries if each["peer"] in wanted]
         if not any(each["peer"] == wanted[-1] for each in chosen):
             continue
         for name in dict.fromkeys(each["case"] for each in chosen):
             rows = sorted((e for e in chosen if e["case"] == name), key=lambda each: wanted.index(each["peer"]))
-            parts.append(f"### {name}{f' ({title})' if title else ''}\n\n{case_table(rows, COLUMNS)}")
+            parts.append(f"#### {name}{f' ({title})' if title else ''}\n\n{case_table(rows, COLUMNS)}")
             parts += [_others(rows)]
-    parts.append(f"### godwit against virsh\n\n{_goals(found)}")
+    parts.append(f"#### godwit against virsh\n\n{_goals(found)}")
     return "\n".join(part for part in parts if part)
+
+
+def extent(found: dict[str, Any]) -> str:
+    """How much of it there is."""
+    counts = [sum(each["outcomes"].values()) for each in found["cases"] if not each["case"].startswith(ONCE)]
+    moves = "no moves" if not counts else f"{min(counts)} to {max(counts)} moves"
+    names = {each["case"] for each in found["cases"]}
+    return f"A {found['kind']} run: {len(names)} cases, {moves} of each peer in each (at most {found['rounds']})."
 
 
 def _others(rows: Sequence[dict[str, Any]]) -> str:

@@ -41,6 +41,8 @@ class Run(BaseModel):
     forecast_total_ms: float | None = None
     forecast_blackout_ms: float | None = None
     note: str = ""
+    commit: str = ""
+    """Of godwit, which was measured."""
 
     @property
     def above_floor_ms(self) -> float | None:

@@ -35,7 +35,7 @@ RUNS = [
 
 
 def found(runs: list[Run] = RUNS) -> dict[str, Any]:
-    return document(runs, {"cpus": 2})
+    return document(runs, {"cpus": 2}, kind="full", rounds=10)
 
 
 def test_each_goal_is_met_or_not() -> None:
@@ -54,6 +54,18 @@ def test_each_goal_is_met_or_not() -> None:
 
 def test_a_case_that_one_of_the_two_did_not_do_is_not_judged() -> None:
     assert [each.name for each in goals(found(RUNS[1:])) if "idle" in each.name] == []
+
+
+@pytest.mark.parametrize(
+    ("outcome", "measured", "is_met"),
+    [("done", "moved in 1.1 s", True), ("refused", "refused", True), ("not within 60 s", "not within 60 s", False)],
+)
+def test_a_guest_that_dirties_too_fast_is_moved_or_refused(outcome: str, measured: str, is_met: bool) -> None:
+    hopeless = run("godwit", stall_ms=60, blackout_ms=10, command_ms=1100, case="dirties-faster-than-the-link")
+
+    seen = goals(found([hopeless.model_copy(update={"outcome": outcome})]))
+
+    assert [(each.measured, each.is_met) for each in seen if each.name.endswith("the end")] == [(measured, is_met)]
 
 
 def test_misses_come_first_and_the_brief_table_has_both() -> None:

@@ -57,7 +57,7 @@ def test_the_mean_of_ratios_is_geometric() -> None:
 
 
 def test_the_document_has_what_programs_read() -> None:
-    found = json.loads(json.dumps(document(RUNS, {"cpus": 2})))
+    found = json.loads(json.dumps(document(RUNS, {"cpus": 2}, kind="full", rounds=3)))
     wanted = {"case", "peer", "n", "lost_frames", "resets", "rto", "stall_ms", "blackout_ms", "command_ms", "total_ms"}
     assert found["machine"] == {"cpus": 2}
     assert all(wanted <= each.keys() for each in found["cases"])
@@ -66,7 +66,9 @@ def test_the_document_has_what_programs_read() -> None:
 
 
 def test_the_page_has_a_table_per_case_and_the_picture_a_dot_per_run() -> None:
-    text = page(document([*RUNS, run("virsh", 1, outcome="not within 60 s")], {"cpus": 2}))
+    runs = [*RUNS, run("virsh", 1, outcome="not within 60 s")]
+    text = page(document(runs, {"cpus": 2}, kind="full", rounds=10))
+    assert "A full run: 1 cases, 3 to 4 moves of each peer in each (at most 10)." in text
     assert "### idle-1gbit\n\n| peer | n | client stall ms |" in text
     assert "| godwit | 3 | 100 / 120 / 120 | 50.0 / 60.0 / 60.0 | 25 / 30 / 30 |" in text
     assert "Not done: virsh: 1 x not within 60 s." in text

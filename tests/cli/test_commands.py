@@ -13,7 +13,9 @@ import pytest
 from tests.client.live import Live
 from tests.manager.site import WEB
 
+from godwit.client.client import Client
 from godwit.contract.host import Order
+from godwit.core.phase import Phase
 from godwit.main.godwit import main
 
 Godwit = Callable[..., str]
@@ -203,6 +205,8 @@ def test_sigint_cancels_all_that_can_be(godwit: Godwit, live: Live) -> None:
     assert "2 of 2 VMs were not moved" in text
     assert live.site.world.runs_on == ["host-a"]
     assert live.site.world.leftovers() == []
+    with Client(live.socket) as client:
+        assert Phase.checking not in [each.phase for each in client.events("m2")], "what waited was cancelled first"
 
 
 @pytest.mark.usefixtures("web")
@@ -212,6 +216,11 @@ def test_a_host_is_drained_and_taken_back(godwit: Godwit, live: Live) -> None:
     assert "say --yes to drain host-a" in godwit("host", "drain", "host-a", status=2)
     assert "draining" not in godwit("host", "list")
     lines = godwit("host", "drain", "host-a", "--yes").splitlines()
+    assert [line.split()[:5] for line in lines[:3]] == [
+        ["VM", "STATE", "MEMORY", "GOES", "TO"],
+        ["rests", "stopped", "64", "MiB", "-"],
+        ["web-1", "running", "256", "MiB", "host-b"],
+    ]
     assert [line.split()[:3] for line in lines[-4:-1]] == [
         ["VM", "VERDICT", "HOST"],
         ["rests", "stays", "-"],
@@ -226,7 +235,10 @@ def test_a_host_is_drained_and_taken_back(godwit: Godwit, live: Live) -> None:
     godwit("migrate", "web-1", "host-a")
     (report,) = json.loads(godwit("host", "drain", "host-a", "--yes", "--json"))
     assert (report["vm"], report["outcome"]) == ("web-1", "done")
-    assert godwit("host", "drain", "host-a", "--yes").startswith("host-a is empty, and takes no VMs until")
+    assert godwit("host", "drain", "host-a", "--yes").splitlines() == [
+        "host-a has no VMs",
+        "host-a is empty, and takes no VMs until `godwit host activate host-a`",
+    ]
 
 
 @pytest.mark.usefixtures("web")

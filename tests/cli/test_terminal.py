@@ -115,6 +115,16 @@ def test_ctrl_c_asks(live: Live, key: str, status: int) -> None:
     live.let("host-b", "prepare_incoming")
 
 
+@pytest.mark.parametrize("keys", ["n\r", "\x04"])
+def test_a_host_is_drained_only_by_who_says_yes(live: Live, keys: str) -> None:
+    with terminal(live, "host", "drain", "host-a") as shown:
+        shown.read_until("Drain host-a? [y/N]")
+        assert "GOES TO" in shown.seen
+        shown.press(keys)
+        assert shown.status() == 2
+        assert "nothing was moved: host-a was not to be drained" in shown.seen
+
+
 def test_what_the_bar_says() -> None:
     copied = Progress(
         pass_number=2,

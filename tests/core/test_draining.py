@@ -43,3 +43,11 @@ def test_only_running_vms_go() -> None:
 
 def test_without_other_hosts_nothing_goes() -> None:
     assert allot([leaving("a", 1)], [], fits({}))[0].why == "no other host is there to take it"
+
+
+def test_what_is_on_its_way_goes_on_and_is_counted_once() -> None:
+    going = leaving("a", 600, VmState.migrating).model_copy(update={"destination": "host-b", "migration": "m1"})
+
+    plan = allot([going, leaving("b", 900)], [facts("host-b", memory_mib=1000)], fits({"b": 900}))
+
+    assert (plan[0], plan[1].destination) == (going, "host-b")

@@ -198,6 +198,22 @@ def test_what_cannot_go_says_why_and_is_left(site: Site) -> None:
     run(story())
 
 
+def test_drained_once_more_it_follows_what_goes_already_and_begins_nothing_twice(site: Site) -> None:
+    async def story() -> None:
+        async with site.manager() as manager:
+            await create(manager, *NAMES)
+            entered = site.doors["host-b"].hold("prepare_incoming")
+            first = await manager.draining.drain("host-a", parallel=1)
+            await entered.wait()
+            again = await manager.draining.drain("host-a")
+            assert [each.migration for each in again.vms] == [each.migration for each in first.vms]
+            site.doors["host-b"].held["prepare_incoming"].set()
+            await ended(manager, "m3")
+            assert len(manager.runner.migrations()) == 3
+
+    run(story())
+
+
 def test_what_is_on_its_way_is_told(site: Site) -> None:
     async def story() -> None:
         async with site.manager() as manager:
@@ -207,7 +223,7 @@ def test_what_is_on_its_way_is_told(site: Site) -> None:
             await entered.wait()
             leaving = await manager.draining.plan("host-a")
             coming = await manager.draining.drain("host-b")
-            assert leaving.vms[0].why == "it is migrating: only a running VM is moved"
+            assert (leaving.vms[0].destination, leaving.vms[0].migration) == ("host-b", "m1")
             assert coming.vms[0].why == "m1 brings it here: cancel that, or drain again when it has arrived"
             site.doors["host-b"].held["prepare_incoming"].set()
             await ended(manager, "m1")

@@ -43,6 +43,8 @@ class Crowd:
     is_terminal: bool
     _told: queue.SimpleQueue[tuple[str, Event | GodwitError | None]] = field(default_factory=queue.SimpleQueue)
     _left: set[str] = field(default_factory=set)
+    _begun: set[str] = field(default_factory=set)
+    """Whose turn has come."""
     _touched: set[str] = field(default_factory=set)
     _is_cancelling: bool = False
 
@@ -75,6 +77,8 @@ class Crowd:
         while self._left:
             id, told = self._told.get()
             if isinstance(told, Event):
+                if told.phase is Phase.checking:
+                    self._begun.add(id)
                 if told.phase is Phase.reserving:
                     self._touched.add(id)
                 self.display.show(told)
@@ -91,11 +95,11 @@ class Crowd:
             self._cancel()
 
     def _cancel(self) -> None:
-        """All that can be is being undone; what must go on is waited for."""
+        """All that can be is being undone, what waits for its turn first; what must go on is waited for."""
         if self._is_cancelling and not self.is_terminal:
             raise Cancelled(f"{', '.join(sorted(self._left))} are still being undone: see `godwit migration list`")
         self._is_cancelling = True
-        for id in sorted(self._left):
+        for id in sorted(self._left, key=lambda each: (each in self._begun, each)):
             try:
                 self.client.cancel(id)
             except Refused as error:

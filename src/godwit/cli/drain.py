@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from contextlib import redirect_stdout
 from typing import TYPE_CHECKING
 
 from godwit.cli.crowd import Ended, raise_gravest
@@ -22,8 +23,7 @@ if TYPE_CHECKING:
 def drain(client: Client, host: str, *, parallel: str, is_sure: bool, json: bool) -> None:
     """The host is empty of running VMs and takes no new ones; otherwise raises what is left there and why."""
     limit = parse_parallel(parallel)
-    if not is_sure:
-        _agree(client.drain_plan(host), json=json)
+    _agree(client.drain_plan(host), is_sure=is_sure, json=json)
     with Interrupts() as interrupts:
         begun = client.drain(host, parallel=limit)
         try:
@@ -41,20 +41,28 @@ def drain(client: Client, host: str, *, parallel: str, is_sure: bool, json: bool
     raise_gravest([each for each in verdicts if each.vm not in _at_rest(begun)])
 
 
-def _agree(plan: Drain, *, json: bool) -> None:
-    """The person has seen the plan and wants it; otherwise `Invalid`, and nothing was touched."""
+def _agree(plan: Drain, *, is_sure: bool, json: bool) -> None:
+    """The plan was shown, and is wanted; otherwise `Invalid`, and nothing was touched.
+
+    With `--json` standard output is the result's alone, and the plan is that only if nothing else is to come.
+    """
     out = sys.stderr if json else sys.stdout
-    _print_plan(plan, json=json)
-    if not (sys.stdin.isatty() and out.isatty()):
+    is_asked = sys.stdin.isatty() and out.isatty()
+    if json and not (is_sure or is_asked):
+        print_json(plan)
+    else:
+        with redirect_stdout(out):
+            _print_plan(plan)
+    if is_sure:
+        return
+    if not is_asked:
         raise Invalid(f"nothing was moved: say --yes to drain {plan.host} without being asked")
-    if input(f"Drain {plan.host}? [y/N] ").strip().lower()[:1] != "y":
+    print(f"Drain {plan.host}? [y/N] ", end="", file=out, flush=True)
+    if not sys.stdin.readline().strip().lower().startswith("y"):
         raise Invalid(f"nothing was moved: {plan.host} was not to be drained")
 
 
-def _print_plan(plan: Drain, *, json: bool) -> None:
-    if json:
-        print_json(plan)
-        return
+def _print_plan(plan: Drain) -> None:
     if not plan.vms:
         print(f"{plan.host} has no VMs")
         return

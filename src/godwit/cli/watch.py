@@ -159,11 +159,17 @@ def ask(what: str, interrupts: Interrupts) -> Answer:
     answers = {"c": Answer.cancel, "d": Answer.detach, "g": Answer.go_on}
     try:
         with interrupts.heard():
-            while (said := input(prompt).strip().lower()[:1]) not in answers:
+            while (said := _answer(prompt)) not in answers:
                 pass
     except (KeyboardInterrupt, EOFError):
         return Answer.detach
     return answers[said]
+
+
+def _answer(prompt: str) -> str:
+    """The first letter of it; standard output is for results alone."""
+    print(prompt, end="", file=sys.stderr, flush=True)
+    return input().strip().lower()[:1]
 
 
 def raise_outcome(migration: Migration, *, is_touched: bool) -> None:

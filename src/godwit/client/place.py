@@ -10,6 +10,8 @@ from godwit.client.lean import httpx
 from godwit.core.errors import Invalid, Unreachable
 
 CONNECT_S = 10.0
+MANY = httpx.Limits(max_connections=None, max_keepalive_connections=20)
+"""As many migrations as move are followed at once, each over a connection of its own."""
 
 
 @dataclass(frozen=True)
@@ -37,13 +39,14 @@ Place = Path | Remote
 def http_client(place: Place, *, timeout_s: float) -> httpx.Client:
     """A client of the manager there; proxies of the environment are never used."""
     if isinstance(place, Path):  # http2, proxies and certificates have no place on a unix socket
-        transport = httpx.HTTPTransport(uds=str(place), verify=False, trust_env=False)
+        transport = httpx.HTTPTransport(uds=str(place), verify=False, trust_env=False, limits=MANY)
         return httpx.Client(transport=transport, base_url="http://manager", timeout=timeout_s, trust_env=False)
     return httpx.Client(
         base_url=place.url,
         headers=place.headers,
         verify=tls_context(place),
         timeout=httpx.Timeout(timeout_s, connect=CONNECT_S),
+        limits=MANY,
         trust_env=False,
     )
 

@@ -15,7 +15,7 @@ class Leaving(Value):
     memory_mib: int
     destination: Name | None = None
     migration: str | None = None
-    """That moves it there, once it was started."""
+    """That moves it there, once it was started, now or before."""
     why: str | None = None
     """Why it stays."""
 
@@ -41,7 +41,7 @@ Why = Callable[[str, HostFacts], str | None]
 def allot(leaving: Iterable[Leaving], hosts: Sequence[HostFacts], why: Why) -> tuple[Leaving, ...]:
     """Each running VM has a host to go to, the largest VM first and always where most memory is left, or a reason.
 
-    `why` is asked with what is free after those that were allotted before.
+    `why` is asked with what is free after those that were allotted before. One that is on its way already goes on.
     """
     free = {each.host: each.memory_free_mib for each in hosts}
     allotted: dict[str, Leaving] = {}
@@ -49,12 +49,14 @@ def allot(leaving: Iterable[Leaving], hosts: Sequence[HostFacts], why: Why) -> t
     for vm in sorted(found, key=lambda each: -each.memory_mib):
         seen = [each.model_copy(update={"memory_free_mib": free[each.host]}) for each in hosts]
         allotted[vm.vm] = placed = _placed(vm, seen, why)
-        if placed.destination:
+        if placed.destination and not vm.migration:  # one that is on its way is counted already
             free[placed.destination] -= vm.memory_mib
     return tuple(allotted[vm.vm] for vm in found)
 
 
 def _placed(vm: Leaving, hosts: Sequence[HostFacts], why: Why) -> Leaving:
+    if vm.migration:
+        return vm
     if vm.state is not VmState.running:
         return vm.model_copy(update={"why": f"it is {vm.state}: only a running VM is moved"})
     reasons: list[str] = []

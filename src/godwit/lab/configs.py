@@ -22,7 +22,7 @@ from godwit.core.config import (
 )
 from godwit.core.errors import Refused
 from godwit.core.model import Value
-from godwit.lab import open_vswitch, shell
+from godwit.lab import open_vswitch, qemu_tree, shell
 from godwit.lab.daemons import godwit_program
 from godwit.lab.places import Lab
 from godwit.lab.settings import QEMU_IN_TREE, SwitchKind
@@ -150,10 +150,9 @@ def _write(path: Path, config: Value) -> None:
 
 
 def _unpacked_qemu(tree: Path, firmware: Path) -> dict[str, Any]:
-    libraries = tree / "usr/lib/x86_64-linux-gnu"
     return {
         "qemu": str(tree / QEMU_IN_TREE),
-        "qemu_env": {"QEMU_MODULE_DIR": str(libraries / "qemu"), "LD_LIBRARY_PATH": str(libraries)},
+        "qemu_env": qemu_tree.environment(tree),
         "qemu_firmware_dir": firmware,
     }
 
@@ -165,7 +164,7 @@ def _firmware(lab: Lab, node: Node) -> Path:
 def _gather_firmware(tree: Path, place: Path) -> None:
     """One directory shows all of the tree's firmware: Debian spreads it over two, and QEMU's -L takes one."""
     place.mkdir(parents=True)
-    for directory in (tree / "usr/share/qemu", tree / "usr/share/seabios"):
+    for directory in qemu_tree.firmware(tree):
         for file in directory.glob("*"):
             link = place / file.name
             if not link.is_symlink():

@@ -28,6 +28,17 @@ _QEMU = "qemu-system-x86"
 _PACKAGES = (_QEMU, "qemu-system-common", "qemu-system-data", "qemu-block-extra", "seabios")
 _LIBC = "libc6"
 """Must be the machine's own, because it belongs to the loader that starts every program."""
+_LIBRARIES = Path("usr/lib/x86_64-linux-gnu")
+
+
+def environment(tree: Path) -> dict[str, str]:
+    """What the QEMU in that tree must be started with to find its own modules and libraries."""
+    return {"QEMU_MODULE_DIR": str(tree / _LIBRARIES / "qemu"), "LD_LIBRARY_PATH": str(tree / _LIBRARIES)}
+
+
+def firmware(tree: Path) -> tuple[Path, Path]:
+    """Its firmware lies in these two directories."""
+    return tree / "usr/share/qemu", tree / "usr/share/seabios"
 
 
 def fetch_qemu(*, cache: Path, progress: Progress) -> Path:

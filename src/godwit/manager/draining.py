@@ -44,7 +44,7 @@ class Draining:
         self._fleet.host(host)
         await self._mark(host, draining=True)
         plan = await self.plan(host)
-        begun = [await self._begun(each, parallel) if each.can_go else each for each in plan.vms]
+        begun = [await self._begun(each, parallel) if each.can_go and not each.migration else each for each in plan.vms]
         return plan.model_copy(update={"vms": tuple(begun)})
 
     async def activate(self, host: str) -> None:
@@ -64,7 +64,12 @@ class Draining:
         return leaving.model_copy(update={"migration": migration.id})
 
     def _leaving(self, record: VmRecord) -> Leaving:
-        return Leaving(vm=record.name, state=record.state, memory_mib=record.spec.memory_mib)
+        """One that is on its way already goes where that migration takes it."""
+        moving = self._records.migrations.get(record.migration or "")
+        if moving is None or moving.migration.destination == record.host:
+            return _present(record)
+        words = {"destination": moving.migration.destination, "migration": moving.id}
+        return _present(record).model_copy(update=words)
 
     def _arriving(self, host: str) -> list[Leaving]:
         """What was on its way there before."""
@@ -75,7 +80,7 @@ class Draining:
         ]
         found = [(each, self._records.vms[each.vm]) for each in coming if self._records.vms[each.vm].host != host]
         return [
-            self._leaving(record).model_copy(
+            _present(record).model_copy(
                 update={"why": f"{migration.id} brings it here: cancel that, or drain again when it has arrived"}
             )
             for migration, record in found
@@ -86,3 +91,7 @@ class Draining:
         request = MigrationRequest(vm=vm, destination=destination.host)
         move = self._checker.move(self._records.vm(vm), request, destination=destination.host)
         return next((each.sentence for each in standing(find(Case(move, source, destination), AT_ONCE))), None)
+
+
+def _present(record: VmRecord) -> Leaving:
+    return Leaving(vm=record.name, state=record.state, memory_mib=record.spec.memory_mib)

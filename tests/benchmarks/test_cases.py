@@ -1,0 +1,79 @@
+"""What `make bench` has still to measure, and which of its figures are published."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from benchmarks.cases import CASES, HOPELESS, PEERS, QUICK, Case, Plan, home_of
+from benchmarks.figures import Runs
+from benchmarks.publish import measured
+from benchmarks.tally import Run
+
+
+def plan(file: Path, cases: tuple[Case, ...] = (*CASES, HOPELESS), rounds: int = 2) -> Plan:
+    return Plan(cases, rounds, Runs(file))
+
+
+def test_one_that_was_stopped_goes_on_where_it_was_and_measures_nothing_twice(tmp_path: Path) -> None:
+    file = tmp_path / "new" / "runs.jsonl"
+    first = plan(file)
+    wanted = [each for rate in first.rates() for each in first.left(rate)]
+    for case, peer, round in wanted[:30]:
+        first.note(Run(case=case.name, peer=peer, round=round))
+    with file.open("a") as cut_off:
+        cut_off.write('{"case": "idle-unl')
+
+    again = plan(file)
+
+    assert len(wanted) == (2 * len(CASES) + 1) * len(PEERS)
+    assert len(again.done) == 30
+    assert [each for rate in again.rates() for each in again.left(rate)] == wanted[30:]
+
+
+def test_a_link_over_which_all_was_moved_needs_no_lab_and_no_time(tmp_path: Path) -> None:
+    mine = plan(tmp_path / "runs.jsonl")
+    for case, peer, round in mine.left("unlimited"):
+        mine.note(Run(case=case.name, peer=peer, round=round))
+
+    assert mine.rates() == ["1gbit", "200mbit"]
+    assert mine.share("unlimited") == 0
+    assert mine.share("1gbit") + mine.share("200mbit") == pytest.approx(1)
+
+
+def test_each_round_begins_with_another_peer_and_the_hopeless_case_has_one(tmp_path: Path) -> None:
+    mine = plan(tmp_path / "runs.jsonl", (CASES[0], HOPELESS))
+
+    assert [peer for _, peer, _ in mine.left("unlimited")] == [*PEERS, *PEERS[1:], PEERS[0]]
+    assert [round for _, _, round in mine.left("200mbit")] == [0] * len(PEERS)
+
+
+def bench(kind: str, cases: list[str]) -> dict[str, Any]:
+    return {"kind": kind, "cases": [{"case": each} for each in cases]}
+
+
+EVERY = [each.name for each in (*CASES, HOPELESS)]
+
+
+@pytest.mark.parametrize(
+    ("full", "quick", "published"),
+    [
+        (EVERY, list(QUICK), "full"),
+        (EVERY[:4], list(QUICK), "quick"),
+        (EVERY[:4], None, "full"),
+        (None, list(QUICK), "quick"),
+    ],
+)
+def test_a_full_run_is_published_once_it_has_every_case(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, full: list[str] | None, quick: list[str] | None, published: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for kind, cases in (("full", full), ("quick", quick)):
+        if cases:
+            home = Path("build", home_of(quick=kind == "quick", qemu="10"))
+            home.mkdir(parents=True)
+            (home / "bench.json").write_text(json.dumps(bench(kind, cases)))
+
+    assert [found["kind"] for _, found in measured()] == [published]
