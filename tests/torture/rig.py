@@ -13,10 +13,13 @@ from pathlib import Path
 from tests.torture.cases import DAEMON, Goes, Rig
 
 from godwit.lab.scenario import Scenario
+from godwit.lab.settings import Settings
 
 
 @contextmanager
-def torture_rig(*, keep_logs: Path | None = None, goes: Goes = Goes.memory) -> Iterator[Rig]:
+def torture_rig(
+    *, keep_logs: Path | None = None, goes: Goes = Goes.memory, settings: Settings | None = None
+) -> Iterator[Rig]:
     """Two hosts, their daemons with fault points, a VM that writes and beats; gone afterwards."""
     with tempfile.TemporaryDirectory(prefix="gw") as name:
         directory = Path(name)
@@ -24,7 +27,7 @@ def torture_rig(*, keep_logs: Path | None = None, goes: Goes = Goes.memory) -> I
         points.mkdir()
         daemon = shlex.join([sys.executable, str(DAEMON)])
         env = {"GODWIT_LAB_DAEMON": daemon, "GODWIT_TORTURE": str(points)}
-        with Scenario(directory, env=env) as lab:
+        with Scenario(directory, settings, env=env) as lab:
             rig = Rig(lab, points, goes)
             try:
                 yield rig

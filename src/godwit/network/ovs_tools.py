@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from godwit.core.errors import Failed, GodwitError
+from godwit.core.errors import Failed, GodwitError, TimedOut
 from godwit.host import process
 
 PACKAGE = "openvswitch-switch"
@@ -138,9 +138,11 @@ async def is_programmed(bridge: str) -> bool:
 
 async def order(tool: str, *words: str) -> str:
     """The tool has done it, and this is what it said; `Failed` otherwise."""
-    if tool == "ovs-vsctl":
-        words = (f"--timeout={_TIMEOUT_S}", *words)
-    return await process.run([tool, *words], timeout_s=_TIMEOUT_S + 1)
+    try:
+        return await process.run([tool, *words], timeout_s=_TIMEOUT_S)
+    except TimedOut as error:  # it waits for the daemon
+        why = f"{tool} {words[0]}: ovs-vswitchd does not answer; see `systemctl status openvswitch-switch`"
+        raise Failed(why, "network") from error
 
 
 def _port(row: Row, names: dict[Any, str]) -> OvsPort:
