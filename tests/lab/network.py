@@ -42,7 +42,7 @@ def in_node(lab: Scenario, node: str, words: str, text: str = "") -> str:
 def dropped_by_open_vswitch(lab: Scenario, *hosts: str) -> int:
     """Frames that waited in vain for the daemon of those hosts to get a CPU: what its sockets had no room for."""
     told = [in_node(lab, host, "ss -0 -m -p") for host in hosts]
-    return sum(int(count) for text in told for count in re.findall(r"ovs-vswitchd.*\n?.*skmem:\(.*,d(\d+)\)", text))
+    return sum(int(count) for text in told for count in re.findall(r"ovs-vswitchd.*skmem:\(.*,d(\d+)\)", text))
 
 
 def settled(lab: Scenario, id: str) -> Report:

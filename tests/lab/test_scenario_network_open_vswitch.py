@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pytest
 from tests.acceptance.test_network import (
-    test_a_flood_towards_the_vm,
     test_bulk_both_ways_repeats_nothing_that_had_arrived,
     test_neighbours_on_both_hosts_lose_nothing,
     test_two_cards,
@@ -20,7 +19,6 @@ from tests.lab.test_scenario_network import (
 from godwit.lab.settings import Settings, SwitchKind
 
 __all__ = [
-    "test_a_flood_towards_the_vm",
     "test_a_switch_that_has_not_learned_is_no_witness",
     "test_bulk_both_ways_repeats_nothing_that_had_arrived",
     "test_connections_live_while_announcements_are_blocked_and_agents_restart",
