@@ -23,10 +23,12 @@ _SKIPPED = 0.3
 _TOKEN_BYTES = 16
 _ANSWER = struct.Struct("!dQ")
 _WORD = struct.Struct("I")
-_TOTAL_RETRANS_AT, _MIN_RTT_AT, _DATA_SEGS_OUT_AT = 100, 148, 156
+_RTT_AT, _TOTAL_RETRANS_AT, _MIN_RTT_AT, _DATA_SEGS_OUT_AT = 68, 100, 148, 156
 """In struct tcp_info (include/uapi/linux/tcp.h); there since Linux 4.6. The round trip is in microseconds."""
-_ENOUGH = 100
-"""Segments, to speak of a share of them."""
+_ENOUGH = 1000
+"""Segments, to speak of a share of them; a link that carries fewer is slow, and that is told."""
+_QUEUED_US = 10_000
+"""Longer round trips than the shortest one mean a queue; TCP finds its speed by making the slowest one overflow."""
 
 
 class Probed(NamedTuple):
@@ -35,7 +37,7 @@ class Probed(NamedTuple):
     bytes_per_s: int
     rtt_ms: float
     resent: float = 0.0
-    """The share of what was sent, when TCP had found its speed, that had to be sent again."""
+    """The share of what was sent, when TCP had found its speed, that had to be sent again; 0 if a queue overflowed."""
 
 
 UNKNOWN = Probed(0, 0.0)
@@ -87,7 +89,9 @@ def probe(address: str, port: int, token: str) -> Probed:
         stream.shutdown(socket.SHUT_WR)
         seconds, counted = _ANSWER.unpack(stream.recv(_ANSWER.size, socket.MSG_WAITALL))
         rate = int(counted / seconds) if seconds else 0
-        return Probed(rate, _told(stream, _MIN_RTT_AT) / 1000, _share(before, _sent(stream)) if before else 0.0)
+        shortest_us, last_us = _told(stream, _MIN_RTT_AT), _told(stream, _RTT_AT)
+        is_known = before is not None and last_us < shortest_us + _QUEUED_US
+        return Probed(rate, shortest_us / 1000, _share(before or (0, 0), _sent(stream)) if is_known else 0.0)
     return UNKNOWN
 
 
