@@ -190,6 +190,27 @@ def test_cancelling_during_a_verb_undoes_everything_before_the_hand_over(kind: K
     run(story())
 
 
+@pytest.mark.parametrize("runs", [True, False])
+def test_a_cold_move_whose_disks_both_hosts_see_takes_none_of_them(runs: bool) -> None:
+    async def story() -> None:
+        world = World()
+        order = CreateDisk(vm=SPEC.name, name="data", datastore="default", content=Blank(size_bytes=1 << 20))
+        spec = SPEC.model_copy(update={"disks": (await world.source.create_disk(order),)})
+        if runs:
+            await world.source.start_vm(StartVm(spec=spec, pinned=PINNED))
+        diary, request = MemoryDiary(), MigrationRequest(vm=SPEC.name, cold=True, shut_down=runs)
+        move = Stage(world, Kind.cold, spec, runs).move().model_copy(update={"request": request})
+
+        await migrate(move, source=world.source, destination=world.destination, diary=diary)
+
+        assert diary.phase == Phase.done, diary.error
+        assert world.runs_on == (["host-b"] if runs else [])
+        assert list(world.source.files) == ["/datastore/web-1/data.raw"]
+        assert world.leftovers() == []
+
+    run(story())
+
+
 def test_a_disk_whose_copy_breaks_at_the_end_stays_and_the_other_goes() -> None:
     async def story() -> None:
         stage = await a_stage(Kind.storage)

@@ -87,14 +87,14 @@ def test_a_cold_move_of_a_vm_that_runs_asks_and_starts_it_there(lab: Scenario) -
 
 
 def test_a_copy_goes_on_from_where_it_was_when_the_link_that_was_cut_is_mended(lab: Scenario) -> None:
-    """Its VM runs, writes, and finds every record there; the agents are killed meanwhile too."""
+    """Its VM runs, writes, and finds every record there; the agents and the manager are killed meanwhile too."""
     lab.wait_ready("web")
     with lab.traffic("web", kinds=("records",)) as traffic:
         moving = lab.begin("web", "host-b", "--datastore", "local", "--bandwidth", "120mbit")
         lab.fault("migration-link-down:host-b", on=True)
         assert any("stands still" in each.text for each in lab.client.events(moving.id))
         lab.fault("migration-link-down:host-b", on=False)
-        lab.kill_daemon("host-a", "host-b")
+        lab.kill_daemon("host-a", "host-b", "manager")
         done, migration = moving.end()
         (records,) = traffic.stop().clients
 

@@ -144,11 +144,14 @@ class Blackout:
             self.course.soon(self._complete_disks())
 
     def _recall(self, history: History) -> None:
-        if self._vm.owner.state not in AT_HOME and self.stopped_at_ms is None:
+        if self._vm.owner.state in AT_HOME:
+            return
+        if self.stopped_at_ms is None:
             self.stopped_at_ms = history.of_last_stream().stopped_at_ms()
             if self.stopped_at_ms is not None:
                 self._watch_over()
-                self.course.soon(self._found_paused())
+        if self.stopped_at_ms is not None:
+            self.course.soon(self._found_paused())
 
     async def _complete_disks(self) -> None:
         """The stream, which waits for that, goes on."""
@@ -156,7 +159,7 @@ class Blackout:
         self._note(time() * 1000, self._refusal or "the copies of its disks are complete")
 
     async def _found_paused(self) -> None:
-        """After a restart: what QEMU said may not have been heard."""
+        """After a restart, ours or the keeper's: what QEMU said may not have been heard, or not have been answered."""
         if (await memory.sample(self._vm.machine.monitor)).status == PAUSED:
             await self._complete_disks()
 

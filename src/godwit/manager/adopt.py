@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from godwit.contract.host import Host, Order
 from godwit.core.errors import Failed, GodwitError, TimedOut, Unreachable, Unresolved
 from godwit.core.migration import Event, EventKind, Kind, Migration
+from godwit.core.ownership import Ownership
 from godwit.core.phase import DEADLINES_S, STEPS, Phase
 from godwit.core.plan import Plan
 from godwit.core.verdict import Statement, Verdict, verdict
@@ -25,6 +26,8 @@ UNDO_S = 20.0
 
 Undo = Callable[[Order], Awaitable[object]]
 
+NEVER_RAN = frozenset({None, Ownership.armed, Ownership.closed})
+"""What the journal of a destination says then."""
 UNTOUCHED = frozenset({Phase.pending, Phase.checking})
 
 
@@ -71,6 +74,8 @@ class _Ending:
         self._book = book
         self._undo_until_s: float | None = None
         self._why = ""
+        self._may_have_run = True
+        """At the destination: what its disks hold there may be newer."""
 
     async def reached(self) -> bool:
         """The hosts said enough, and did what was left to do."""
@@ -91,6 +96,7 @@ class _Ending:
 
     async def _verdict(self) -> Verdict:
         source, destination = await asyncio.gather(self._hear(self._source), self._hear(self._destination))
+        self._may_have_run = destination is None or destination.state not in NEVER_RAN
         named = ((self._migration.source, source), (self._migration.destination, destination))
         self._why = "; ".join(str(told or f"{host} does not answer") for host, told in named)
         return verdict(source, destination)
@@ -159,8 +165,11 @@ class _Ending:
         return others
 
     async def _lose(self) -> None:
-        """Neither host has a copy that may run: nothing of it is left."""
+        """Neither host has a copy that may run: nothing of it is left, but disks that may be the newer ones."""
         await self._undone(self._destination.abort_incoming)
+        if not self._may_have_run:
+            for undo in self._around_disks():
+                await self._undone(undo)
         await self._release()
         why = f"{self._order.vm} is lost: {self._why}; start it again with `godwit vm start {self._order.vm}`"
         await _walk(self._book, Phase.lost, Unresolved(why, "lost"))
