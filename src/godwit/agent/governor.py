@@ -52,7 +52,7 @@ class Governor:
         self._sent_bytes = 0
         self._sent_at_s = 0.0
         self._started_s = 0.0
-        self._vcpus = Vcpus(vm.machine)
+        self._vcpus = Vcpus(vm)
         self._vcpu_share = 1.0
 
     @property

@@ -52,7 +52,7 @@ async def _vcpus(vm: LocalVm | None) -> Vcpus | None:
     """They are looked at from now on; none: there is no VM, or it does not say what they are."""
     if vm is None:
         return None
-    vcpus = Vcpus(vm.machine)
+    vcpus = Vcpus(vm)
     try:
         await vcpus.begin()
     except GodwitError:

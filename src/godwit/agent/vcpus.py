@@ -5,25 +5,25 @@ from __future__ import annotations
 from collections.abc import Sequence
 from time import monotonic
 
+from godwit.agent.local import LocalVm
 from godwit.host.process import thread_wanted_s
-from godwit.qemu.machine import Machine
 
 LEAST_S = 0.05
 """What a shorter look shows is chance."""
 
 
 class Vcpus:
-    """From one look to the next."""
+    """From one look to the next; of the QEMU that the VM has then, whose keeper may be another by now."""
 
-    def __init__(self, machine: Machine) -> None:
-        self._machine = machine
+    def __init__(self, vm: LocalVm) -> None:
+        self._vm = vm
         self._threads: Sequence[int] = ()
         self._looked_at_s = 0.0
         self._wanted_s = 0.0
 
     async def begin(self) -> None:
         """The first look."""
-        cpus = await self._machine.monitor.execute("query-cpus-fast")
+        cpus = await self._vm.machine.monitor.execute("query-cpus-fast")
         self._threads = [each["thread-id"] for each in cpus]
         self._looked_at_s, self._wanted_s = monotonic(), self._wanted()
 
@@ -38,4 +38,4 @@ class Vcpus:
         return round(min(max(share, 0.0), 1.0), 3)
 
     def _wanted(self) -> float:
-        return sum(thread_wanted_s(self._machine.qemu_pid, each) for each in self._threads)
+        return sum(thread_wanted_s(self._vm.machine.qemu_pid, each) for each in self._threads)
