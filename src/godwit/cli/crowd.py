@@ -43,8 +43,6 @@ class Crowd:
     is_terminal: bool
     _told: queue.SimpleQueue[tuple[str, Event | GodwitError | None]] = field(default_factory=queue.SimpleQueue)
     _left: set[str] = field(default_factory=set)
-    _begun: set[str] = field(default_factory=set)
-    """Whose turn has come."""
     _touched: set[str] = field(default_factory=set)
     _is_cancelling: bool = False
 
@@ -77,8 +75,6 @@ class Crowd:
         while self._left:
             id, told = self._told.get()
             if isinstance(told, Event):
-                if told.phase is Phase.checking:
-                    self._begun.add(id)
                 if told.phase is Phase.reserving:
                     self._touched.add(id)
                 self.display.show(told)
@@ -99,7 +95,8 @@ class Crowd:
         if self._is_cancelling and not self.is_terminal:
             raise Cancelled(f"{', '.join(sorted(self._left))} are still being undone: see `godwit migration list`")
         self._is_cancelling = True
-        for id in sorted(self._left, key=lambda each: (each in self._begun, each)):
+        waits = {id: self.client.migration(id).phase is Phase.pending for id in self._left}
+        for id in sorted(waits, key=lambda each: (not waits[each], each)):
             try:
                 self.client.cancel(id)
             except Refused as error:
