@@ -1,7 +1,8 @@
 """What a migration costs its clients in frames and silence: godwit and bare QEMU in turn, in one lab.
 
     priority, fifo  a TCP client that asks and waits, one question a millisecond, beside 2,000 datagrams a second that
-                    the guest sends back; the migration link with two queues, or one
+                    the guest sends back; the migration link with two queues, or one. The stall is the longest wait for
+                    an answer that came after STOP; what QEMU makes clients wait when copying begins is told apart
     bulk            a download and an upload
     flood           10,000 datagrams a second towards the VM, and a run of the same length in which nothing moves
     relay           the same flood, while the switch learns nothing of the new place (godwit only)

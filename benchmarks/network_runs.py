@@ -90,14 +90,13 @@ class Bench:
             moved = self.peers[peer]()
             time.sleep(AFTER_S)
             counted = _told(datagrams)
-            echo = traffic.stop().clients[0]
-        window = echo.windows[-1]
+            seen = traffic.stop()
+        echo, window = seen.clients[0], seen.clients[0].windows[-1]
         return moved | {
             **_counts(counted),
             "udp_gap_ms": _longest_gap(counted["arrived"]),
             "warm_up_ms": _warm_up(counted, moved["resumed_at_ms"]),
-            "stall_ms": window.stall_ms,
-            "stall_began_ms": window.stall_at_ms - moved["stopped_at_ms"],
+            **_waits(seen.samples[0].points, moved["stopped_at_ms"], since_ms=window.started_at_ms),
             "retransmissions": window.retransmissions,
             "spurious": window.spurious_retransmissions,
             "congestion_control": echo.congestion_control,
@@ -286,6 +285,15 @@ def _ended(datagrams: Running) -> dict[str, Any]:
         raise RuntimeError(f"the datagrams' sender failed: {done.err.strip().splitlines()[-1:]}")
     counted: dict[str, Any] = json.loads(done.out)
     return counted
+
+
+def _waits(points: Sequence[tuple[float, float]], stopped_at_ms: float, *, since_ms: float) -> Run:
+    """The longest wait for an answer that came after STOP, and the longest that was over before."""
+    some = [each for each in points if each[0] >= since_ms]
+    return {
+        "stall_ms": max((waited for at_ms, waited in some if at_ms > stopped_at_ms), default=None),
+        "hold_ms": max((waited for at_ms, waited in some if at_ms <= stopped_at_ms), default=None),
+    }
 
 
 def _counts(counted: dict[str, Any]) -> Run:

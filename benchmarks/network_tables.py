@@ -15,7 +15,7 @@ _SUMS = (
     *("retransmissions", "spurious", "frames_late"),
 )
 _SPREADS = (
-    *("stall_ms", "blackout_ms", "warm_up_ms", "udp_gap_ms", "command_ms", "total_ms", "full_speed_ms"),
+    *("stall_ms", "hold_ms", "blackout_ms", "warm_up_ms", "udp_gap_ms", "command_ms", "total_ms", "full_speed_ms"),
     *("agents_cpu_ms", "agents_cpu_percent", "relayed_per_s", "rate"),
 )
 
@@ -35,7 +35,7 @@ def summed(runs: Sequence[dict[str, Any]]) -> Summed:
 
 
 def _case(case: str, peer: str, runs: list[dict[str, Any]]) -> Summed:
-    timed = [each for each in runs if each.get("warm_up_ms") is not None]
+    timed = [each for each in runs if None not in (each.get("warm_up_ms"), each.get("stall_ms"))]
     over = [each["stall_ms"] - each["blackout_ms"] - each["warm_up_ms"] for each in timed]
     return {
         "case": case,
@@ -73,6 +73,7 @@ _PROBE: tuple[Column, ...] = (
     ("blackout ms", "blackout_ms"),
     ("warm-up ms", "warm_up_ms"),
     ("stall beyond both ms", "stall_over_ms"),
+    ("longest wait before STOP ms", "hold_ms"),
 )
 _COLUMNS: dict[str, tuple[Column, ...]] = {
     "priority": _PROBE,
