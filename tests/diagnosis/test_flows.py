@@ -74,6 +74,13 @@ def test_a_request_from_before_what_counts_waits_since_then(tap: Tap, talk: Talk
     assert not tap.flows.connections, "nobody said anything any more"
 
 
+def test_the_first_exchange_that_is_seen_counts(tap: Tap, talk: Talk) -> None:
+    tap.pass_(talk.ask())
+    tap.pass_(talk.answer(), 80.0)
+
+    assert reported(tap.connection).longest_silence_ms == pytest.approx(80.0)
+
+
 def test_a_client_that_says_nothing_is_no_silence(tap: Tap, talk: Talk) -> None:
     exchange(tap, talk, 3)
     tap.pass_(talk.ask(), 4000.0)

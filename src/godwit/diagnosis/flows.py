@@ -214,7 +214,7 @@ def _end_silence(own: Way, other: Way, seen: Sight) -> None:
     was_streaming = own.is_streaming(start_ms) if own.recent and not asked_ms else False
     own.new_ms = seen.at_ms
     other.asked_ms = seen.at_ms if _is_owing(own, other) else 0.0
-    if not start_ms or not (asked_ms or was_streaming):
+    if not (asked_ms or was_streaming):
         return
     start_ms = max(start_ms, asked_ms)
     if seen.at_ms - start_ms > own.silence.length_ms:
