@@ -19,7 +19,7 @@ from godwit.core.errors import GodwitError
 from godwit.rpc.remote import Connection, connect
 from godwit.rpc.serve import serve
 from godwit.rpc.transport import grpc
-from godwit.rpc.wire import ERROR_KEY, VERSION_KEY, WIRE_VERSION, decode_error, method, verbs
+from godwit.rpc.wire import ERROR_KEY, VERSION_KEY, WIRE_VERSION, Verb, decode, decode_error, method, verbs
 from godwit.testing.hosts import FakeHost
 from godwit.testing.world import PINNED, SPEC, World
 
@@ -92,7 +92,8 @@ async def _send(channel: Any, verb: str, data: bytes) -> GodwitError | None:
                 make = channel.stream_stream if told.requests_stream else channel.unary_stream
                 call = make(name)([data] if told.requests_stream else data, metadata=metadata)
                 reading = asyncio.create_task(_first(call))
-                await asyncio.wait({reading}, timeout=0.2 if verb == "watch" else None)  # endless by contract
+                is_endless = verb == "watch" and _is_message(told, data)  # by contract: what is none gets an answer
+                await asyncio.wait({reading}, timeout=0.2 if is_endless else None)
                 call.cancel()
                 await reading
             else:
@@ -103,6 +104,14 @@ async def _send(channel: Any, verb: str, data: bytes) -> GodwitError | None:
             raise AssertionError(f"{verb} broke outside of our hands: {error.code()} {error.details()}") from error
         return decode_error(trailing[ERROR_KEY])
     return None
+
+
+def _is_message(verb: Verb, data: bytes) -> bool:
+    try:
+        decode(verb.request, data)
+    except GodwitError:
+        return False
+    return True
 
 
 async def _first(call: Any) -> None:
