@@ -24,6 +24,7 @@ TCP = bytes.fromhex(
     "050002000a000000050003000a00000006000400230000000600050023000000"
 )
 """Of Linux 6.18: an established connection from port 59886 to 5555 of 127.0.0.1."""
+LATER = TCP.replace(bytes.fromhex("080007000006977f"), bytes.fromhex("0800070000069700"))
 STATUS = bytes.fromhex("080003000000000e")
 ID = bytes.fromhex("08000c00259d6e68")
 FLAGS, LIBERAL_FLAGS = bytes.fromhex("0600040023000000"), bytes.fromhex("060004002bff0000")
@@ -62,11 +63,18 @@ def test_flows_of_others_and_translated_ones_stay_where_they_are() -> None:
 
 
 def test_what_is_the_same_about_a_flow_does_not_change_with_time() -> None:
-    later = TCP.replace(bytes.fromhex("080007000006977f"), bytes.fromhex("0800070000069700"))
-    (now,), (then,) = only(TCP, "127.0.0.1"), only(later, "127.0.0.1")
+    (now,), (then,) = only(TCP, "127.0.0.1"), only(LATER, "127.0.0.1")
 
     assert now != then
     assert flows.name_of(now) == flows.name_of(then)
+
+
+def test_a_flow_that_two_questions_find_is_told_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It has grown older between them."""
+    answers = iter([[TCP], [LATER]])
+    monkeypatch.setattr(kernel_words, "ask", lambda *_: next(answers))
+
+    assert asyncio.run(flows.of([HERE])) == only(LATER, "127.0.0.1")
 
 
 @pytest.fixture

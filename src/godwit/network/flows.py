@@ -59,12 +59,12 @@ async def be_liberal(flows: Sequence[bytes], *, is_on: bool = True) -> None:
 
 
 def _of(addresses: Collection[Address]) -> list[bytes]:
-    found: dict[bytes, None] = {}
+    found: dict[bytes, bytes] = {}
     for question in dict.fromkeys(question for address in addresses for question in _questions(address)):
         with suppress(Failed):
             for answer in kernel_words.ask(kernel_words.NETFILTER, _GET, question):
-                found |= dict.fromkeys(usable(answer, addresses))
-    return list(found)
+                found |= {name_of(flow): flow for flow in usable(answer, addresses)}
+    return list(found.values())
 
 
 def _questions(address: Address) -> Iterator[bytes]:
