@@ -39,6 +39,11 @@ def home_of(*, quick: bool, qemu: str | None) -> str:
     return f"bench{'-quick' if quick else ''}{f'-qemu{qemu}' if qemu else ''}"
 
 
+def copy_of(*, qemu: str | None) -> str:
+    """The file in `build/` that has the figures of the last run with that QEMU, full or quick."""
+    return f"bench{f'-qemu{qemu}' if qemu else ''}.json"
+
+
 @dataclass
 class Plan:
     """What a run of `make bench` does: those moves that its journal does not have yet."""

@@ -21,7 +21,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from benchmarks.cases import CASES, HOPELESS, PEERS, QUICK, Case, Plan, home_of
+from benchmarks.cases import CASES, HOPELESS, PEERS, QUICK, Case, Plan, copy_of, home_of
 from benchmarks.emulator import Emulator, chosen
 from benchmarks.figures import Runs, machine, write
 from benchmarks.peer_godwit import Godwit
@@ -64,9 +64,12 @@ def main() -> int:
     except GodwitError as error:
         print(f"bench: {error.message}", file=sys.stderr)
         return error.exit_status
+    except KeyboardInterrupt:
+        print("bench: stopped; a full run goes on from here when it is started again", file=sys.stderr)
+        return 130
     finally:
         if plan.done:
-            _write(plan, facts, home, kind="quick" if asked.quick else "full")
+            _write(plan, facts, home, copy=OUT / copy_of(qemu=asked.qemu), kind="quick" if asked.quick else "full")
     return 0
 
 
@@ -247,16 +250,16 @@ def _commit() -> str:
     return subprocess.run(words, capture_output=True, text=True, check=False).stdout.strip()
 
 
-def _write(plan: Plan, facts: Mapping[str, Any], home: Path, *, kind: str) -> None:
+def _write(plan: Plan, facts: Mapping[str, Any], home: Path, *, copy: Path, kind: str) -> None:
     runs = plan.done
     commits = dict.fromkeys(each.commit for each in runs)
     found = document(runs, {**facts, "commit": " and ".join(commits)}, kind=kind, rounds=plan.rounds)
-    for file in (home / "bench.json", OUT / "bench.json"):
+    for file in (home / "bench.json", copy):
         write(file, found)
     (home / "bench.md").write_text(page(found))
     (home / "bench.svg").write_text(picture(runs))
     print(page(found))
-    print(f"bench: {home / 'bench.json'} (and {OUT / 'bench.json'}), bench.md and bench.svg there are written")
+    print(f"bench: {home / 'bench.json'} (and {copy}), bench.md and bench.svg there are written")
 
 
 if __name__ == "__main__":

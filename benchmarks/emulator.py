@@ -17,6 +17,8 @@ SCRIPT = """#!/bin/sh
 export {environment}
 exec {program} {firmware} "$@"
 """
+MODULES = Path("/usr/lib/x86_64-linux-gnu/qemu")
+"""Where the installed QEMU has its modules, and where each QEMU looks for those that it does not find elsewhere."""
 
 
 @dataclass(frozen=True)
@@ -27,6 +29,11 @@ class Emulator:
     program: Path
     tree: Path | None = None
     """Where it was unpacked with its own libraries and firmware; None: it is installed."""
+
+    @property
+    def modules(self) -> Path | None:
+        """The directory of its own modules; None: it is installed."""
+        return self.tree and Path(qemu_tree.environment(self.tree)["QEMU_MODULE_DIR"])
 
     def starter(self, directory: Path) -> Path:
         """A program that is this QEMU for whoever starts it; one in a tree needs a script there that knows the tree."""

@@ -11,6 +11,7 @@ import threading
 import time
 import uuid
 
+from benchmarks.emulator import MODULES
 from benchmarks.place import OTHER, Moved, Program, Site
 from godwit.core.errors import Failed, TimedOut
 
@@ -43,6 +44,8 @@ mount --bind "$1/etc" /etc/libvirt
 mount --bind "$1/lib" /var/lib/libvirt
 mount --bind "$1/cache" /var/cache/libvirt
 mount --bind "$1/log" /var/log/libvirt
+# a QEMU that is told to load all its modules, as libvirt does, dies of one of the installed QEMU's
+if [ -n "$2" ] && [ -d "$3" ]; then mount --bind "$2" "$3"; fi
 exec libvirtd --listen --pid-file /run/libvirt/libvirtd.pid
 """
 
@@ -148,7 +151,8 @@ class LibvirtVm:
         }
         (etc / "libvirtd.conf").write_text(LIBVIRTD_CONF.format(**words))
         (etc / "qemu.conf").write_text(QEMU_CONF.format(**words))
-        self.site.start(host, "bash", "-c", DAEMON, "libvirtd", str(place), log=place / "libvirtd.err")
+        modules = str(self.site.emulator.modules or ""), str(MODULES)
+        self.site.start(host, "bash", "-c", DAEMON, "libvirtd", str(place), *modules, log=place / "libvirtd.err")
 
     def _wait(self, host: str) -> None:
         deadline = time.monotonic() + READY_S

@@ -69,7 +69,8 @@ class Site:
         """Without an emulator it is the installed one."""
         self.lab = lab
         self.directory = directory
-        self.qemu = (emulator or installed()).starter(directory)
+        self.emulator = emulator or installed()
+        self.qemu = self.emulator.starter(directory)
         """The program that every peer starts."""
         self._nodes = {node.name: node for node in lab.look().nodes}
         self._programs: list[Program] = []

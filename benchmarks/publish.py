@@ -1,7 +1,7 @@
 """`make publish-bench`: the figures of `make bench`, by QEMU, and of the last forecasts, put into docs and README.
 
-Of each QEMU the full run counts if it has every case, else the quick one. What stands between `<!-- NAME -->` and
-`<!-- /NAME -->` is replaced; all else is left as it is.
+Of each QEMU the full run counts if it has every case, else the quick one; the README has the installed QEMU's only.
+What stands between `<!-- NAME -->` and `<!-- /NAME -->` is replaced; all else is left as it is.
 """
 
 from __future__ import annotations
@@ -65,22 +65,27 @@ def _short(found: dict[str, Any]) -> str:
     return f"QEMU {found['machine']['qemu']}:\n\n{brief(found)}\n{extent(found)} {circumstances(found['machine'])}"
 
 
-def main() -> int:
-    """Exit status 0 if there was something to publish."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.parse_args()
+def publish() -> list[str]:
+    """What was published: the files that it comes from, each with how much of it there is."""
     text, readme = PAGE.read_text(), README.read_text()
     benches = list(measured())
     if benches:
         text = between(text, "bench", "\n".join(_all(found) for _, found in benches))
-        readme = between(readme, "bench", "\n".join(_short(found) for _, found in benches))
+        readme = between(readme, "bench", _short(benches[0][1]))
     if FORECAST.exists():
         told = json.loads(FORECAST.read_text())
         text = between(text, "forecast", f"{forecast.shown(told)}\n\n{circumstances(told['machine'])}")
     PAGE.write_text(text)
     README.write_text(readme)
     seen = [f"{file} ({extent(found).rstrip('.')})" for file, found in benches]
-    seen += [str(FORECAST)] if FORECAST.exists() else []
+    return seen + ([str(FORECAST)] if FORECAST.exists() else [])
+
+
+def main() -> int:
+    """Exit status 0 if there was something to publish."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.parse_args()
+    seen = publish()
     print(f"published: {' and '.join(seen) or 'nothing; run `make bench` first'}")
     return 0 if seen else 1
 

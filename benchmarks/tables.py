@@ -78,6 +78,7 @@ def page(found: dict[str, Any]) -> str:
     """All tables, as Markdown."""
     machine, summaries = found["machine"], found["cases"]
     words = ", ".join(f"{name} {value}" for name, value in machine.items())
+    qemu = f"QEMU {machine.get('qemu', 'unknown')}"
     parts = [f"{extent(found)} Machine: {words}.\n"]
     for title, wanted in (("", PLAIN), ("With TLS", ("virsh", "godwit", "godwit-tls"))):
         chosen = [each for each in summaries if each["peer"] in wanted]
@@ -85,9 +86,10 @@ def page(found: dict[str, Any]) -> str:
             continue
         for name in dict.fromkeys(each["case"] for each in chosen):
             rows = sorted((e for e in chosen if e["case"] == name), key=lambda each: wanted.index(each["peer"]))
-            parts.append(f"#### {name}{f' ({title})' if title else ''}\n\n{case_table(rows, COLUMNS)}")
+            head = f"{name}, {qemu}{f' ({title})' if title else ''}"
+            parts.append(f"#### {head}\n\n{case_table(rows, COLUMNS)}")
             parts += [_others(rows)]
-    parts.append(f"#### godwit against virsh\n\n{_goals(found)}")
+    parts.append(f"#### godwit against virsh, {qemu}\n\n{_goals(found)}")
     return "\n".join(part for part in parts if part)
 
 

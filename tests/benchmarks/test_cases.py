@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from benchmarks.cases import CASES, HOPELESS, PEERS, QUICK, Case, Plan, home_of
+from benchmarks.cases import CASES, HOPELESS, PEERS, QUICK, Case, Plan, copy_of, home_of
 from benchmarks.figures import Runs
-from benchmarks.publish import measured
+from benchmarks.publish import measured, publish
+from benchmarks.tables import document
 from benchmarks.tally import Run
 
 
@@ -77,3 +78,26 @@ def test_a_full_run_is_published_once_it_has_every_case(
             (home / "bench.json").write_text(json.dumps(bench(kind, cases)))
 
     assert [found["kind"] for _, found in measured()] == [published]
+
+
+def test_each_qemu_keeps_its_figures_and_the_readme_has_the_installed_ones(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("docs").mkdir()
+    for file in (Path("docs/benchmarks.md"), Path("README.md")):
+        file.write_text("before\n<!-- bench -->\nold\n<!-- /bench -->\nafter\n")
+    for qemu, version in ((None, "7.2.22"), ("10", "10.0.2")):
+        home = Path("build", home_of(quick=True, qemu=qemu))
+        home.mkdir(parents=True)
+        seen = {"stall_ms": 100.0, "blackout_ms": 20.0, "warm_up_ms": 50.0, "command_ms": 900.0}
+        runs = [Run(case=each, peer=peer, round=0, **seen) for each in QUICK for peer in PEERS]
+        found = document(runs, {"qemu": version}, kind="quick", rounds=1)
+        (home / "bench.json").write_text(json.dumps(found))
+
+    published = [each.partition(" ")[0] for each in publish()]
+    assert published == ["build/bench-quick/bench.json", "build/bench-quick-qemu10/bench.json"]
+    page, readme = Path("docs/benchmarks.md").read_text(), Path("README.md").read_text()
+    assert ("#### dirty-1gbit, QEMU 7.2.22\n" in page, "#### dirty-1gbit, QEMU 10.0.2\n" in page) == (True, True)
+    assert ("QEMU 7.2.22:" in readme, "10.0.2" in readme, "old" in readme) == (True, False, False)
+    assert [copy_of(qemu=qemu) for qemu in (None, "10")] == ["bench.json", "bench-qemu10.json"]

@@ -67,9 +67,9 @@ def test_the_document_has_what_programs_read() -> None:
 
 def test_the_page_has_a_table_per_case_and_the_picture_a_dot_per_run() -> None:
     runs = [*RUNS, run("virsh", 1, outcome="not within 60 s")]
-    text = page(document(runs, {"cpus": 2}, kind="full", rounds=10))
+    text = page(document(runs, {"cpus": 2, "qemu": "10.0.2"}, kind="full", rounds=10))
     assert "A full run: 1 cases, 3 to 4 moves of each peer in each (at most 10)." in text
-    assert "### idle-1gbit\n\n| peer | n | client stall ms |" in text
+    assert "### idle-1gbit, QEMU 10.0.2\n\n| peer | n | client stall ms |" in text
     assert "| godwit | 3 | 100 / 120 / 120 | 50.0 / 60.0 / 60.0 | 25 / 30 / 30 |" in text
     assert "Not done: virsh: 1 x not within 60 s." in text
     assert picture(RUNS).count("<circle") == 6
