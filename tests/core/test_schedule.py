@@ -6,13 +6,27 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from godwit.core.report import PassReport
-from godwit.core.schedule import MOST_ON_A_LINE, MOST_ON_UNKNOWN, Line, Wish, dirty_rate_of, rate_of, startable
+from godwit.core.schedule import (
+    MOST_ON_A_LINE,
+    MOST_ON_UNKNOWN,
+    MOST_OVERTAKEN,
+    Line,
+    Wish,
+    dirty_rate_of,
+    passed_by,
+    rate_of,
+    startable,
+)
 
 FAST = {Line("host-a", "out"): 100_000_000, Line("host-b", "in"): 100_000_000}
 
 
 def wish(id: str, size: int = 1, *, to: str = "host-b", dirty: int = 0, parallel: int | None = None) -> Wish:
     return Wish(id, source="host-a", destination=to, size_bytes=size, dirty_bytes_per_s=dirty, parallel=parallel)
+
+
+def aged(wish: Wish) -> Wish:
+    return wish._replace(overtaken=MOST_OVERTAKEN)
 
 
 def test_the_shortest_start_first() -> None:
@@ -61,6 +75,43 @@ def test_other_lines_are_free() -> None:
     assert startable([elsewhere, back], moving, {}) == ["b", "c"]
 
 
+def test_one_that_many_overtook_is_next_and_its_lines_are_kept_for_it() -> None:
+    large = aged(wish("large", 9, dirty=90_000_000))
+    elsewhere = Wish("elsewhere", source="host-c", destination="host-d", size_bytes=1)
+
+    assert startable([wish("small"), large], [], FAST) == ["large"]
+    assert startable([wish("small"), large, elsewhere], [wish("a")], FAST) == ["elsewhere"]
+
+
+def test_a_large_one_comes_to_its_turn_however_many_small_ones_ask_after_it() -> None:
+    large, moving = wish("large", 9, dirty=90_000_000), [wish("first")]
+    for number in range(2 * MOST_OVERTAKEN):
+        waiting = [large, wish(f"small-{number}")]
+        started = startable(waiting, moving, FAST)
+        if "large" in started:
+            break
+        overtaken = passed_by(waiting, started).count("large")
+        large = large._replace(overtaken=large.overtaken + overtaken)
+        moving = [each for each in waiting if each.id in started]
+
+    assert started == ["large"]
+    assert large.overtaken == MOST_OVERTAKEN
+
+
+def test_it_is_passed_by_those_only_that_asked_later_and_use_its_lines() -> None:
+    waiting = [
+        wish("before"),
+        wish("large", 9),
+        Wish("elsewhere", source="host-c", destination="host-d", size_bytes=1),
+        wish("after"),
+        wish("last"),
+    ]
+
+    assert passed_by(waiting, ["before", "elsewhere", "after"]) == ["large"]
+    assert passed_by(waiting, ["before", "after", "last"]) == ["large", "large"]
+    assert passed_by(waiting, []) == []
+
+
 @given(
     waiting=st.lists(
         st.builds(
@@ -71,6 +122,7 @@ def test_other_lines_are_free() -> None:
             size_bytes=st.integers(1, 100),
             dirty_bytes_per_s=st.integers(0, 10**9),
             parallel=st.none() | st.integers(1, 3),
+            overtaken=st.integers(0, MOST_OVERTAKEN),
         ),
         min_size=1,
     )

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 from tests.manager.site import Site, ended, make_site, until
 
 from godwit.core.errors import NotFound, Refused
-from godwit.core.migration import MigrationRequest
+from godwit.core.migration import Event, EventKind, MigrationRequest
 from godwit.core.model import VmState
 from godwit.core.phase import Phase
 from godwit.core.resources import DiskRequest, VmRequest
 from godwit.manager.manager import Manager
+from godwit.manager.turns import PATIENCE_S
 from godwit.testing.clock import run
 
 NAMES = ("vm-1", "vm-2", "vm-3")
@@ -76,6 +78,29 @@ def test_one_after_another(site: Site) -> None:
             for number in range(1, 4):
                 await ended(manager, f"m{number}")
             assert most == 1
+
+    run(story())
+
+
+def test_who_waits_fails_only_when_nothing_is_heard_of_any_other(site: Site) -> None:
+    async def story() -> None:
+        async with site.manager() as manager:
+            await create(manager, *NAMES)
+            copying = site.doors["host-a"].hold("copy")
+            long = MigrationRequest(vm="vm-1", destination="host-b", deadline_s=10 * PATIENCE_S)
+            await manager.runner.start(long)
+            await copying.wait()
+            await move(manager, "vm-2", parallel=1)
+            for _ in range(3):
+                await asyncio.sleep(0.9 * PATIENCE_S)
+                event = Event(at=datetime.now(UTC), kind=EventKind.pass_completed, text="goes on")
+                manager.feed.tell(manager._records.migration("m1"), event)
+            assert phases(manager) == [Phase.copying, Phase.pending]
+            await asyncio.sleep(1.1 * PATIENCE_S)
+            assert phases(manager) == [Phase.copying, Phase.failed]
+            assert "nothing was heard of any other" in (manager.runner.migration("m2").error or "")
+            site.doors["host-a"].held["copy"].set()
+            await ended(manager, "m1")
 
     run(story())
 

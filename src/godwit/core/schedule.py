@@ -7,7 +7,7 @@ every one's share must still carry more than its guest dirties; otherwise none o
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from statistics import median
 from typing import NamedTuple
 
@@ -17,6 +17,8 @@ MOST_ON_A_LINE = 4
 """More at once only make each one longer: two streams fill a link already."""
 MOST_ON_UNKNOWN = 2
 """On a line whose rate nobody has measured yet."""
+MOST_OVERTAKEN = 8
+"""One that so many later ones were let pass is shorter than all others, and what it needs is kept free for it."""
 USABLE = 0.5
 """A guest that dirties at most this part of its migration's share leaves each pass at most half of the one before."""
 
@@ -41,6 +43,8 @@ class Wish(NamedTuple):
     """By the VM's last migration; 0: not known."""
     parallel: int | None = None
     """At most so many on each of its lines while it is one of them; None: as many as converge."""
+    overtaken: int = 0
+    """So many that asked later were let start on one of its lines while it waited."""
 
     @property
     def lines(self) -> tuple[Line, Line]:
@@ -51,15 +55,33 @@ class Wish(NamedTuple):
 def startable(waiting: Iterable[Wish], moving: Iterable[Wish], rates: Mapping[Line, int]) -> list[str]:
     """Those that may start now beside those that move, the shortest first; `rates` in bytes per second, where known.
 
-    On lines that nothing moves on one always may start, so the schedule never stands still.
+    On lines that nothing moves on one always may start, so the schedule never stands still. None is passed by for ever:
+    see `MOST_OVERTAKEN`.
     """
     started: list[str] = []
     under_way = list(moving)
-    for wish in sorted(waiting, key=lambda each: each.size_bytes):
-        if all(_fits(wish, under_way, line, rates.get(line)) for line in wish.lines):
+    kept: set[Line] = set()
+    for wish in sorted(waiting, key=lambda each: (not _is_next(each), each.size_bytes)):
+        if kept.isdisjoint(wish.lines) and all(_fits(wish, under_way, line, rates.get(line)) for line in wish.lines):
             started.append(wish.id)
             under_way.append(wish)
+        elif _is_next(wish):
+            kept.update(wish.lines)
     return started
+
+
+def _is_next(wish: Wish) -> bool:
+    return wish.overtaken >= MOST_OVERTAKEN
+
+
+def passed_by(waiting: Sequence[Wish], started: Collection[str]) -> list[str]:
+    """Each of those (in the order in which they asked) that were not started, once for each later one that was."""
+    return [
+        each.id
+        for place, each in enumerate(waiting)
+        for later in waiting[place + 1 :]
+        if each.id not in started and later.id in started and not set(each.lines).isdisjoint(later.lines)
+    ]
 
 
 def _fits(wish: Wish, under_way: Sequence[Wish], line: Line, rate: int | None) -> bool:

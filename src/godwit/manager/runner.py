@@ -19,7 +19,7 @@ from godwit.core.placement import Needs, choose_host
 from godwit.core.plan import Move, Plan
 from godwit.core.preflight import AT_ONCE, find
 from godwit.core.report import DryRun, Report
-from godwit.flow.ending import deadline, uninterrupted
+from godwit.flow.ending import uninterrupted
 from godwit.flow.foreseeing import foretold
 from godwit.flow.migrate import migrate
 from godwit.flow.report import compose
@@ -234,10 +234,9 @@ class Runner:
     async def _has_turn(self, id: str, book: Book) -> bool:
         """Its turn has come; false: it has ended before. Cancelled at the manager's end, it waits on in the store."""
         try:
-            async with deadline(Phase.pending):
-                if not self._turns.ask(id):
-                    await book.record(Event(at=datetime.now(UTC), kind=EventKind.decided, text=WAITS))
-                    await self._turns.wait(id)
+            if not self._turns.ask(id):
+                await book.record(Event(at=datetime.now(UTC), kind=EventKind.decided, text=WAITS))
+                await self._turns.wait(id)
         except asyncio.CancelledError:
             if id in self._cancelled:
                 error = Cancelled("cancelled before its turn came; the VM runs where it was")
