@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from tests.manager.site import MOVE, WEB, Site, ended, make_site, until
 
+from godwit.contract.observed import Observe, Observed
 from godwit.core.errors import GodwitError, NotFound, Refused
 from godwit.core.migration import EventKind, Migration, MigrationRequest
 from godwit.core.model import VmState
@@ -63,6 +64,25 @@ def test_the_feed_tells_every_phase_in_order_with_numbers(site: Site) -> None:
             assert kinds[-1] is EventKind.ended
             assert [event for _, event in site.told] == events
             assert [event async for event in manager.feed.follow("m1", after=5)] == events[5:]
+
+    run(story())
+
+
+def test_what_clients_saw_is_told_once_however_the_relay_ends(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def saw(request: Observe) -> Observed:
+        return Observed(is_complete=True, connections=())
+
+    for host in (site.world.source, site.world.destination):
+        monkeypatch.setattr(host, "observe", saw)
+
+    async def story() -> None:
+        async with site.manager() as manager:
+            await manager.inventory.create(WEB)
+            await manager.runner.start(MOVE)
+            await ended(manager, "m1")
+            await until(lambda: manager.runner._tasks == {})
+            kinds = [event.kind for _, event in site.told]
+            assert (kinds.count(EventKind.observed), kinds[-1] is EventKind.ended) == (1, False)
 
     run(story())
 

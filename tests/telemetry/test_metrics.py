@@ -65,5 +65,8 @@ def test_the_longest_silence_of_a_client_is_counted_once_it_is_known() -> None:
         ConnectionReport(client="c", server="s", longest_silence_ms=ms, retransmissions=0, resets=0, survived=True)
         for ms in (12, 70)
     ]
-    tell(metrics, "m1", Phase.done, EventKind.settled, settled=Settled(settled=True, connections=tuple(seen)))
-    assert "godwit_stall_ms_sum 70.0" in metrics.text().decode()
+    settled = Settled(settled=False, connections=tuple(seen))
+    tell(metrics, "m1", Phase.done, EventKind.observed, settled=settled)
+    tell(metrics, "m1", Phase.done, EventKind.settled, settled=settled.model_copy(update={"settled": True}))
+    text = metrics.text().decode()
+    assert ("godwit_stall_ms_sum 70.0" in text, "godwit_migrations_running 0.0" in text) == (True, True)

@@ -119,6 +119,7 @@ class EventKind(StrEnum):
     announced = "announced"
     retired = "retired"
     settled = "settled"
+    observed = "observed"
     answered = "answered"
     disk_copied = "disk-copied"
     warned = "warned"

@@ -116,12 +116,16 @@ class Book:
         await self._write(event, {"settled": settled.settled}, settled=settled)
 
     async def _settled_at_last(self, settled: Settled) -> None:
-        was = self.is_settled
+        was, had = self.is_settled, self._record().settled
         change = await self._records.change(lambda: self._followed(settled))
         if settled.settled and not was:
-            record = change.migrations[0]
-            event = Event(at=datetime.now(UTC), kind=EventKind.settled, text="the network needs no relay any more")
-            self._feed.observe(record, _placed(event, self._sequence, record.migration))
+            self._observe(change.migrations[0], EventKind.settled, "the network needs no relay any more")
+        if settled.connections is not None and (had is None or had.connections is None):
+            self._observe(change.migrations[0], EventKind.observed, "what its clients saw is known")
+
+    def _observe(self, record: MigrationRecord, kind: EventKind, text: str) -> None:
+        event = Event(at=datetime.now(UTC), kind=kind, text=text)
+        self._feed.observe(record, _placed(event, self._sequence, record.migration))
 
     async def doubt(self, text: str) -> None:
         """The migration says what is known, and the feed tells when that has changed."""

@@ -55,11 +55,11 @@ class Metrics:
                 self._total.observe(event.at_ms)
                 self._blackout.observe(record.handed.blackout_ms)
                 self._compare(record.forecast, event.at_ms, record.handed.blackout_ms)
-        elif event.kind is EventKind.settled:
+        elif event.kind is EventKind.observed:
             seen = (record.settled and record.settled.connections) or ()
             if seen:
                 self._stall.observe(max(each.longest_silence_ms for each in seen))
-        else:
+        elif event.kind is not EventKind.settled:
             self._under_way.add(migration.id)
         self._running.set(len(self._under_way))
 
