@@ -9,7 +9,7 @@ from typing import Any, cast
 import pytest
 
 from godwit.contract.host import HandedOver, Host, Order, StartVm, VmRef
-from godwit.core.errors import Cancelled, Refused, Unresolved
+from godwit.core.errors import Cancelled, Refused, Unreachable, Unresolved
 from godwit.core.looked import Answer, Pulse
 from godwit.core.migration import Event, EventKind, MigrationRequest
 from godwit.core.phase import Phase
@@ -96,13 +96,46 @@ def test_a_verb_that_goes_wrong_leaves_one_running_vm(side: str, verb: str, faul
             assert world.leftovers() == []
             await moves_again(world)
         elif diary.phase == Phase.done:
-            assert verb in {"hand_over", "retire", "settle"}
+            assert verb in {"copy", "hand_over", "retire", "settle"}
             assert fault == Fault.answer_lost
         else:
             assert diary.phase == Phase.in_doubt
             assert verb in {"hand_over", "retire", "settle"}
             assert (verb, fault) != ("hand_over", Fault.fails_before)
         assert (diary.error is None) == (diary.phase == Phase.done)
+
+    run(story())
+
+
+def test_a_source_that_is_restarted_while_memory_goes_tells_on_and_nothing_twice() -> None:
+    async def story() -> None:
+        world = await a_world()
+
+        diary = await tell(world, {"source": faulty(world.source, "copy", Fault.answer_lost)})
+
+        assert diary.phase == Phase.done, diary.error
+        assert [event.kind for event in diary.events].count(EventKind.pass_completed) == 3
+        assert sum("listening to the source again" in event.text for event in diary.events) == 1
+
+    run(story())
+
+
+class Deaf(FaultyHost):
+    """A host that says nothing about copying, however often it is asked."""
+
+    def _after(self) -> None:
+        raise Unreachable("nobody answers")
+
+
+def test_a_source_that_stays_away_while_memory_goes_is_not_waited_for() -> None:
+    async def story() -> None:
+        world = await a_world()
+
+        diary = await tell(world, {"source": cast(Host, Deaf(world.source, "copy", Fault.answer_lost))})
+
+        assert (diary.phase, str(diary.error)) == (Phase.failed, "nobody answers")
+        assert world.runs_on == ["host-a"]
+        assert world.leftovers() == []
 
     run(story())
 

@@ -194,6 +194,22 @@ def test_a_host_that_comes_back_without_the_vm_makes_it_crashed(site: Site) -> N
     run(story())
 
 
+def test_a_look_while_somebody_starts_a_vm_does_not_take_it_for_crashed(site: Site) -> None:
+    """As at the end of a move of a VM that was off: its host does not know it yet."""
+
+    async def story() -> None:
+        async with site.manager() as manager:
+            entered = site.doors["host-a"].hold("start_vm")
+            creating = asyncio.create_task(manager.inventory.create(WEB))
+            await entered.wait()
+            await manager._watcher.look("web-1")
+            assert manager.inventory.view("web-1").state is VmState.starting
+            site.doors["host-a"].held["start_vm"].set()
+            assert (await creating).state is VmState.running
+
+    run(story())
+
+
 def test_a_start_whose_answer_is_lost_is_told_by_the_host(site: Site) -> None:
     async def story() -> None:
         async with site.manager() as manager:

@@ -70,6 +70,7 @@ async def _mirror(plan: Plan, sides: Sides) -> None:
         except Unreachable as error:
             await warn(sides.diary, f"asking the source again: {error}")
             await asyncio.sleep(ASK_AGAIN_S)
+            served = await _served(plan, sides)  # whoever serves may have been struck, too
 
 
 async def _followed(wanted: MirrorDisks, plan: Plan, sides: Sides) -> Served | None:

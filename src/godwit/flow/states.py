@@ -5,16 +5,20 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime
 
-from godwit.contract.host import IncomingReady, PrepareIncoming, PrepareOutgoing, Reserve
+from godwit.contract.host import IncomingReady, Order, PrepareIncoming, PrepareOutgoing, Reserve
+from godwit.core.errors import Unreachable
 from godwit.core.forecast import copying_s
 from godwit.core.phase import Phase
 from godwit.core.plan import Plan
-from godwit.flow.ending import phase, undone_by, warn
+from godwit.flow.ending import ASK_AGAIN_S, phase, undone_by, warn
 from godwit.flow.sides import Sides, order
 
 LEAST_S = 0.001
 """A time that is over at once."""
+RESTART_S = 20.0
+"""For an agent that is being restarted; one that is silent for longer is not waited for."""
 
 
 @asynccontextmanager
@@ -57,9 +61,28 @@ async def copied(plan: Plan, sides: Sides) -> AsyncIterator[None]:
     abort = undone_by(lambda: sides.source.abort_outgoing(asked), sides.diary, in_doubt_without=unknown(plan))
     async with abort:
         async with phase(Phase.copying, sides.diary, limit_s=left_s(plan, sides)):
-            async for event in sides.source.copy(asked):
-                await sides.diary.record(event)
+            await _listen(asked, sides)
         yield
+
+
+async def _listen(asked: Order, sides: Sides) -> None:
+    """The source says that the rest fits; one that is being restarted goes on by itself, and is listened to again."""
+    heard, deaf_since = datetime.min.replace(tzinfo=UTC), 0.0
+    clock = asyncio.get_running_loop()
+    while True:
+        try:
+            async for event in sides.source.copy(asked):
+                if event.at > heard:  # it tells everything from the first
+                    heard, deaf_since = event.at, 0.0
+                    await sides.diary.record(event)
+            return
+        except Unreachable as error:
+            if not deaf_since:
+                deaf_since = clock.time()
+                await warn(sides.diary, f"listening to the source again: {error}")
+            elif clock.time() - deaf_since > RESTART_S:
+                raise
+            await asyncio.sleep(ASK_AGAIN_S)
 
 
 def unknown(plan: Plan) -> str:

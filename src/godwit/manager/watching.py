@@ -41,15 +41,17 @@ class Watcher:
             await self._records.change_vm(record.name, state=status.state, reason=None)
 
     async def look(self, name: str) -> None:
-        """The record says what the VM's host says; if the host says nothing, it stays. None misses a VM at rest."""
+        """The record says what the VM's host says; if the host says nothing, it stays, and so it does while somebody
+        starts or stops the VM, who knows better. None misses a VM at rest."""
         record = self._records.vms.get(name)
-        if record is None or record.migration is not None:
+        if record is None or not self._is_ours(record):
             return
         try:
             status = await self._fleet.host(record.host).vm_status(VmRef(name=name))
         except NotFound:
             now = self._records.vms.get(name)
-            if record.state in ALIVE and now and (now.state, now.host) == (record.state, record.host):
+            is_as_before = now and (now.state, now.host) == (record.state, record.host) and self._is_ours(now)
+            if record.state in ALIVE and is_as_before:
                 await self._crashed(name, f"it is no longer on {record.host}")
         except GodwitError:
             return

@@ -227,13 +227,14 @@ class FakeHost(FakeGuests, FakeDisks):
         return OutgoingReady(clock_offset_ms=0.0, clock_error_ms=0.1)
 
     async def copy(self, request: Order, /) -> AsyncIterator[Event]:
-        """A few passes."""
+        """A few passes; asked again, the same ones."""
         vm = self._outgoing(request)
         if vm.state in {Ownership.own, Ownership.running}:
             vm.take(Cue.offered)
         for number in range(1, self.passes + 1):
             await asyncio.sleep(0.1)
-            yield Event(at=datetime.now(UTC), kind=EventKind.pass_completed, text=f"pass {number} ended")
+            at = datetime.fromtimestamp(number, UTC)
+            yield Event(at=at, kind=EventKind.pass_completed, text=f"pass {number} ended")
 
     async def hand_over(self, request: Order, /) -> HandedOver:
         """The peer runs it, and this host never will again; repeated, it gets the same answer."""
