@@ -68,8 +68,17 @@ class Plan:
 
     def share(self, rate: str) -> float:
         """Which part of the time that is left moves over that link may take."""
-        needs = {case: self._count(case) * ABOUT_S[case.rate] for case in self.cases}
+        needs = self._needs()
         return sum(need for case, need in needs.items() if case.rate == rate) / sum(needs.values())
+
+    @property
+    def sentence(self) -> str:
+        """How much there is still to do."""
+        moves = sum(self._count(case) for case in self.cases)
+        return f"{moves} moves are left, about {sum(self._needs().values()) / 60:.0f} minutes"
+
+    def _needs(self) -> dict[Case, float]:
+        return {case: self._count(case) * ABOUT_S[case.rate] for case in self.cases}
 
     def left(self, rate: str) -> list[tuple[Case, str, int]]:
         """Case, peer and round of what is left over that link, round by round: what ends early has some of each."""

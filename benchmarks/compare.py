@@ -56,6 +56,7 @@ def main() -> int:
     plan = Plan(cases, asked.rounds, Runs(home / "runs.jsonl"), asked.peers)
     facts = _earlier(plan, home)
     until_s = time.monotonic() + 60 * asked.minutes
+    print(f"bench: {plan.sentence}; it stops after {asked.minutes:g}", flush=True)
     try:
         emulator = chosen(asked.qemu)
         for rate in plan.rates():

@@ -42,9 +42,10 @@ class Qmp:
                     raise Failed(f"QEMU does not open {path}") from None
                 time.sleep(0.005)
         self._socket.settimeout(ANSWER_S)
-        self._lines = self._socket.makefile("rb")
+        self._rest = b""
+        """Read, and no whole line yet."""
         self.events: list[dict[str, Any]] = []
-        self._lines.readline()
+        self._read()
         self.execute("qmp_capabilities")
 
     def execute(self, command: str, **arguments: Any) -> Any:
@@ -77,9 +78,12 @@ class Qmp:
                 self._socket.settimeout(ANSWER_S)
 
     def _read(self) -> dict[str, Any]:
-        line = self._lines.readline()
-        if not line:
-            raise Failed("QEMU closed its monitor")
+        """The next message; after a `TimeoutError` it can be asked for again, which a file on the socket forbids."""
+        while b"\n" not in self._rest:
+            if not (data := self._socket.recv(1 << 16)):
+                raise Failed("QEMU closed its monitor")
+            self._rest += data
+        line, self._rest = self._rest.split(b"\n", 1)
         told: dict[str, Any] = json.loads(line)
         if "event" in told:
             self.events.append(told)
@@ -91,7 +95,6 @@ class Qmp:
             self.execute("quit")
             while True:
                 self._read()
-        self._lines.close()
         self._socket.close()
 
 

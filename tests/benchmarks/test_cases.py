@@ -41,6 +41,7 @@ def test_a_link_over_which_all_was_moved_needs_no_lab_and_no_time(tmp_path: Path
 
     assert mine.rates() == ["1gbit", "200mbit"]
     assert mine.share("unlimited") == 0
+    assert mine.sentence.startswith(f"{len(PEERS) * 9} moves are left")
     assert mine.share("1gbit") + mine.share("200mbit") == pytest.approx(1)
 
 
