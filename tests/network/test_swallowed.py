@@ -2,34 +2,19 @@
 
 from __future__ import annotations
 
-import struct
 from dataclasses import replace
 from itertools import product
 
 import pytest
+from tests.network.segments import ACK, FIN, SYN, Place, packet, six
 
 from godwit.network.frames import tagged
 from godwit.network.ring import VNET_NOTHING, Frame
 from godwit.network.swallowed import MOST, Seen, swallowed
 from godwit.network.tcp import is_reached, segment_in
 
-ACK, SYN, FIN = 0x10, 0x02, 0x01
 STOP_MS = 1000.0
 CLIENT, VM, STRANGER = ("10.0.0.2", 40000), ("10.0.0.1", 80), ("10.0.0.3", 40000)
-Place = tuple[str, int]
-
-
-def packet(sender: Place, receiver: Place, *, seq: int = 0, ack: int = 0, size: int = 0, flags: int = ACK) -> bytes:
-    ports = struct.pack("!HHIIBB6x", sender[1], receiver[1], seq % 2**32, ack % 2**32, 5 << 4, flags)
-    ends = b"".join(bytes(map(int, place[0].split("."))) for place in (sender, receiver))
-    header = struct.pack("!BBHHHBBH", 0x45, 0, 40 + size, 0, 0, 64, 6, 0) + ends
-    return (bytes(12) + b"\x08\x00" + header + ports + bytes(size)).ljust(60, b"\0")
-
-
-def six(sender: Place, receiver: Place, *, seq: int = 0, ack: int = 0, size: int = 0) -> bytes:
-    ports = struct.pack("!HHIIBB6x", sender[1], receiver[1], seq, ack, 5 << 4, ACK)
-    ends = b"".join(bytes(12) + bytes(map(int, place[0].split("."))) for place in (sender, receiver))
-    return bytes(12) + b"\x86\xdd" + struct.pack("!IHBB", 6 << 28, 20 + size, 6, 64) + ends + ports + bytes(size)
 
 
 def at(ms: float, data: bytes) -> Frame:

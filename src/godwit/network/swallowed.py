@@ -7,12 +7,13 @@ its memory, was delivered, and so was all that entered before it.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import takewhile
 
 from godwit.network.delivered import HEAD_BYTES
 from godwit.network.ring import Frame
-from godwit.network.tcp import Segment, is_reached, segment_in
+from godwit.network.tcp import Segment, is_reached, segment_in, that_may_acknowledge, that_may_reach
 
 MOST = 2
 """Frames per queue."""
@@ -20,7 +21,6 @@ LAG_MS = 1.0
 """QEMU reads a frame within this time after it entered the tap, unless it lags behind."""
 WITHIN_MS = 10.0
 """Before STOP; what it read earlier was delivered, since the guest ran."""
-_HEADERS_MOST = 96
 
 
 @dataclass(frozen=True)
@@ -46,23 +46,23 @@ def swallowed(seen: Seen, drained: Sequence[Frame], *, stopped_at_ms: float) -> 
         if not kept or kept[-1].data not in waiting:
             break
         first = kept.pop()
-    earlier, last = kept[:-MOST], kept[-MOST:]
+    earlier, last = [frame.data for frame in kept[:-MOST]], kept[-MOST:]
     if not (first and first.at_ms < stopped_at_ms - LAG_MS):
         last = [frame for frame in last if frame.at_ms >= stopped_at_ms - WITHIN_MS]
     for number in reversed(range(len(last))):
-        before = [*earlier, *last[:number]]
+        before = [*earlier, *(frame.data for frame in last[:number])]
         if _is_confirmed(last[number], seen.said, before) or _is_there(last[number], seen.in_memory, before):
             return last[number + 1 :]
     return last
 
 
-def _is_there(frame: Frame, in_memory: Sequence[bytes], before: Sequence[Frame]) -> bool:
+def _is_there(frame: Frame, in_memory: Sequence[bytes], before: Sequence[bytes]) -> bool:
     """The frame is in the guest's memory; one that looks as another did before proves nothing."""
     head = frame.data[:HEAD_BYTES]
-    return any(each.startswith(head) for each in in_memory) and not any(each.data.startswith(head) for each in before)
+    return any(each.startswith(head) for each in in_memory) and not any(each.startswith(head) for each in before)
 
 
-def _is_confirmed(frame: Frame, said: Sequence[Frame], before: Sequence[Frame]) -> bool:
+def _is_confirmed(frame: Frame, said: Sequence[Frame], before: Sequence[bytes]) -> bool:
     """The guest has acknowledged the frame's last byte since, and no frame before it had brought that byte.
 
     So QEMU has delivered this frame, or one that entered later. A SYN is not judged: its port may have been used just
@@ -71,23 +71,19 @@ def _is_confirmed(frame: Frame, said: Sequence[Frame], before: Sequence[Frame]) 
     segment = segment_in(frame.data)
     if segment is None or segment.is_syn or segment.start == segment.end:
         return False
-    return _is_acknowledged(segment, frame.at_ms, said) and not any(_brings(each, segment) for each in before)
+    said_since = takewhile(lambda each: each.at_ms > frame.at_ms, reversed(said))
+    return _is_acknowledged(segment, (each.data for each in said_since)) and not _is_brought(segment, before)
 
 
-def _is_acknowledged(segment: Segment, since_ms: float, said: Sequence[Frame]) -> bool:
-    for each in reversed(said):
-        if each.at_ms <= since_ms:
-            return False
-        answer = segment_in(each.data)
-        if answer and answer.flow == segment.back and answer.ack is not None and is_reached(segment.end, answer.ack):
-            return True
-    return False
+def _is_acknowledged(segment: Segment, said: Iterable[bytes]) -> bool:
+    answers = map(segment_in, that_may_acknowledge(segment, said))
+    return any(
+        each and each.flow == segment.back and each.ack is not None and is_reached(segment.end, each.ack)
+        for each in answers
+    )
 
 
-def _brings(frame: Frame, segment: Segment) -> bool:
-    """It carries the segment's last byte, too, or had to follow it."""
-    ports = segment.flow[-4:]
-    if ports not in frame.data[:_HEADERS_MOST]:  # a quick look: there are ten thousand
-        return False
-    other = segment_in(frame.data)
-    return other is not None and other.flow == segment.flow and is_reached(segment.end, other.end)
+def _is_brought(segment: Segment, before: Sequence[bytes]) -> bool:
+    """One of the frames carries the segment's last byte, too, or had to follow it."""
+    others = map(segment_in, that_may_reach(segment, before))
+    return any(each and each.flow == segment.flow and is_reached(segment.end, each.end) for each in others)
