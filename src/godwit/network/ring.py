@@ -12,7 +12,6 @@ import socket
 import struct
 from collections import deque
 from collections.abc import Iterable
-from contextlib import suppress
 from dataclasses import dataclass
 
 from godwit.core.errors import Failed
@@ -81,8 +80,10 @@ class Capture:
         self._socket = _packet_socket(tap, _ETH_P_ALL)
         self._socket.setsockopt(socket.SOL_SOCKET, _SO_TIMESTAMPNS, 1)
         tell_tags(self._socket)
-        with suppress(PermissionError):  # of an ordinary user in a namespace: the usual size must do
+        try:
             self._socket.setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, CAPTURE_BYTES)
+        except PermissionError:  # of an ordinary user in a namespace: as much as the system allows everybody
+            self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, CAPTURE_BYTES)
         self._socket.setblocking(False)
         self.entered: deque[Frame] = deque()
         self.said: deque[Frame] = deque(maxlen=SAID_FRAMES)
