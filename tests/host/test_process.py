@@ -11,6 +11,7 @@ import subprocess
 import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -45,13 +46,18 @@ async def test_run_says_when_the_program_is_absent() -> None:
         await process.run(["no-such-program"], timeout_s=10)
 
 
-async def test_run_kills_and_reaps_what_takes_too_long(tmp_path: Path) -> None:
-    note = tmp_path / "pid"
+async def test_run_kills_and_reaps_what_takes_too_long(monkeypatch: pytest.MonkeyPatch) -> None:
+    started, begin = [], asyncio.create_subprocess_exec
 
+    async def noted(*argv: str, **options: Any) -> asyncio.subprocess.Process:
+        started.append(await begin(*argv, **options))
+        return started[-1]
+
+    monkeypatch.setattr(asyncio, "create_subprocess_exec", noted)
     with pytest.raises(TimedOut):
-        await process.run(["sh", "-c", f"echo $$ > {note}; exec sleep 1000"], timeout_s=1)
+        await process.run(["sleep", "1000"], timeout_s=0.01)
 
-    assert not Path(f"/proc/{note.read_text().strip()}").exists()
+    assert [each.returncode for each in started] == [-signal.SIGKILL]
 
 
 async def test_run_passes_descriptors() -> None:

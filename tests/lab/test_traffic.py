@@ -170,9 +170,8 @@ def test_a_silence_is_measured_in_its_own_window(echo: Server) -> None:
         client = only(running.stop())
     assert [each.name for each in client.windows] == ["baseline", "silent", "after"]
     assert client.windows[1].stall_ms >= 300
-    assert max(client.windows, key=lambda each: each.stall_ms).name == "silent"
     assert client.windows[1].started_at_ms <= client.windows[1].stall_at_ms + 300 <= client.windows[2].started_at_ms
-    assert client.stall_ms == client.windows[1].stall_ms
+    assert client.stall_ms == max(each.stall_ms for each in client.windows), "a busy machine may add silences elsewhere"
     assert client.survived
     assert client.verified
 

@@ -10,7 +10,7 @@ import pytest
 from godwit.network import pulse
 from godwit.network.port import plug
 
-from .conftest import Ear, Lan, ip
+from .conftest import DEADLINE_S, Ear, Lan, ip, until
 
 pytestmark = pytest.mark.root
 
@@ -29,30 +29,29 @@ def reply(question: bytes) -> bytes:
     return (asker + MAC + words).ljust(60, b"\0")
 
 
-def ask(lan: Lan, vm: Ear, *addresses: IPv4Address) -> dict[IPv4Address, float]:
-    def guest() -> None:
-        while True:
-            for question in [each for each in vm.listen() if is_arp(each) and each[38:42] == HERE.packed]:
-                vm.says(reply(question))
-                return
-
-    async def story() -> dict[IPv4Address, float]:
-        answering = asyncio.create_task(asyncio.to_thread(guest)) if HERE in addresses else None
-        heard = await pulse.answers("gw-vm", "lan", addresses)
-        if answering:
-            await answering
-        return heard
-
-    return asyncio.run(story())
+def questions(vm: Ear, address: IPv4Address) -> list[bytes]:
+    """So far, for that address."""
+    return [each for each in vm.listen() if is_arp(each) and each[38:42] == address.packed]
 
 
 def test_an_answer_is_heard_and_stays_in_the_host(lan: Lan, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pulse, "LONGEST_S", 0.3)
+    monkeypatch.setattr(pulse, "LONGEST_S", DEADLINE_S)
+    monkeypatch.setattr(pulse, "EVERY_S", 0.01)
     _, vm = lan.tap("gw-vm")
     asyncio.run(plug("gw-vm", "lan", muted=False))
     ip("link set lan up")
 
-    heard = ask(lan, vm, HERE, SILENT)
+    def guest() -> None:
+        until(lambda: bool(questions(vm, HERE)), "it is asked")
+        vm.says(reply(questions(vm, HERE)[0]))
+        until(lambda: len(questions(vm, SILENT)) > len(questions(vm, HERE)) + 1, "only the silent one is asked again")
+        monkeypatch.setattr(pulse, "LONGEST_S", 0.0)
+
+    async def story() -> dict[IPv4Address, float]:
+        heard, _ = await asyncio.gather(pulse.answers("gw-vm", "lan", (HERE, SILENT)), asyncio.to_thread(guest))
+        return heard
+
+    heard = asyncio.run(story())
     assert heard.keys() == {HERE}
     assert heard[HERE] >= 0
     assert [each for each in lan.far.listen() if is_arp(each)] == []
@@ -60,7 +59,7 @@ def test_an_answer_is_heard_and_stays_in_the_host(lan: Lan, monkeypatch: pytest.
 
 def test_a_guest_that_says_nothing_is_not_heard(lan: Lan, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pulse, "LONGEST_S", 0.1)
-    _, vm = lan.tap("gw-vm")
+    lan.tap("gw-vm")
     asyncio.run(plug("gw-vm", "lan", muted=False))
 
-    assert ask(lan, vm, SILENT) == {}
+    assert asyncio.run(pulse.answers("gw-vm", "lan", (SILENT,))) == {}

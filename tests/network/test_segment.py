@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import subprocess
+from collections.abc import Callable
 from ipaddress import IPv4Address
 
 import pytest
@@ -13,17 +14,20 @@ from godwit.network import segment
 from godwit.network.linux_bridge import LinuxBridge
 from godwit.network.segment import Exchange
 
-from .conftest import Ear, Lan, forwards, ip, silence
+from .conftest import DEADLINE_S, Ear, Lan, forwards, ip, silence
 
 pytestmark = pytest.mark.root
 
 TOKEN = bytes(8)
 IP = IPv4Address("10.90.0.100")
+THIEF = bytes.fromhex("0200000000ff")
+CLAIM = bytes.fromhex("02000000000a") + THIEF + bytes.fromhex("08060001080006040002") + THIEF + IP.packed + bytes(18)
 
 
 @pytest.fixture
-def two(lan: Lan) -> Lan:
-    """The cable ends in another bridge, `lan2`."""
+def two(lan: Lan, monkeypatch: pytest.MonkeyPatch) -> Lan:
+    """The cable ends in another bridge, `lan2`; what is to be heard is waited for."""
+    monkeypatch.setattr(segment, "LONGEST_S", DEADLINE_S)
     ip("link add lan2 type bridge mcast_snooping 0")
     silence("lan2")
     ip("link set lan2 up")
@@ -32,15 +36,32 @@ def two(lan: Lan) -> Lan:
     return lan
 
 
-def exchange(*, other: str = "host-b") -> tuple[SegmentLook, SegmentLook]:
-    """As both hosts do, at one moment."""
+def exchange(*, other: str = "host-b", enough: bool = False) -> tuple[SegmentLook, SegmentLook]:
+    """As both hosts do, at one moment; where it is `enough` that each has heard the other, no longer than that."""
 
     async def both() -> tuple[SegmentLook, SegmentLook]:
         here = Exchange(LinuxBridge("lan"), "host-a", other, TOKEN, (IP,))
         there = Exchange(LinuxBridge("lan2"), "host-b", "host-a", TOKEN)
-        return await asyncio.gather(here.run("lan"), there.run("lan"))
+        looking = asyncio.gather(here.run("lan"), there.run("lan"))
+        if enough:
+            await become(lambda: here.heard is not None and there.heard is not None)
+            leave(here)
+            leave(there)
+        return await looking
 
     return asyncio.run(both())
+
+
+async def become(condition: Callable[[], bool]) -> None:
+    """It is true; a wire has no event."""
+    async with asyncio.timeout(DEADLINE_S):
+        while not condition():  # noqa: ASYNC110
+            await asyncio.sleep(0)
+
+
+def leave(exchange: Exchange) -> None:
+    """It ends, as if it knew all."""
+    exchange._is_heard = exchange._is_full = True
 
 
 def test_both_hear_the_longest_frame(two: Lan) -> None:
@@ -59,12 +80,11 @@ def test_a_pulled_cable_is_silent(two: Lan, monkeypatch: pytest.MonkeyPatch) -> 
     assert [each.heard for each in exchange()] == [(), ()]
 
 
-def test_a_smaller_mtu_is_seen(two: Lan, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(segment, "LONGEST_S", 0.1)
+def test_a_smaller_mtu_is_seen(two: Lan) -> None:
     ip("link set far mtu 1400")
     ip("link set lan2 mtu 1500")
 
-    here, there = exchange()
+    here, there = exchange(enough=True)
     assert (here.heard, there.heard) == ((Heard(host="host-b", bytes=60),), (Heard(host="host-a", bytes=60),))
 
 
@@ -107,14 +127,18 @@ def test_a_bridge_without_uplinks_has_nobody_to_ask(lan: Lan) -> None:
 
 
 def speak(lan: Lan, frame: bytes, monkeypatch: pytest.MonkeyPatch) -> SegmentLook:
-    """What is found while somebody at the far end of the cable says this."""
-    monkeypatch.setattr(segment, "LONGEST_S", 0.2)
+    """What is found when somebody at the far end of the cable says this, and then that the VM's address is its own."""
+    monkeypatch.setattr(segment, "LONGEST_S", DEADLINE_S)
 
     async def story() -> SegmentLook:
-        looking = asyncio.create_task(Exchange(LinuxBridge("lan"), "host-a", "host-b", TOKEN, (IP,)).run("lan"))
-        while not any(heard[12:14] == b"\x88\xb5" for heard in lan.far.listen()):  # noqa: ASYNC110 (a wire has no event)
-            await asyncio.sleep(0)
+        exchange = Exchange(LinuxBridge("lan"), "host-a", "host-b", TOKEN, (IP,))
+        lan.far.listen().clear()
+        looking = asyncio.create_task(exchange.run("lan"))
+        await become(lambda: any(heard[12:14] == b"\x88\xb5" for heard in lan.far.listen()))
         lan.far.says(frame)
+        lan.far.says(CLAIM)
+        await become(lambda: bool(exchange.claims))
+        leave(exchange)
         return await looking
 
     return asyncio.run(story())
@@ -129,10 +153,7 @@ def test_a_tag_is_told(lan: Lan, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_who_answers_for_the_vms_address_is_named(lan: Lan, monkeypatch: pytest.MonkeyPatch) -> None:
-    thief = bytes.fromhex("0200000000ff")
-    answer = bytes.fromhex("02000000000a") + thief + bytes.fromhex("08060001080006040002") + thief + IP.packed
-
-    look = speak(lan, (answer + bytes(6) + bytes(4)).ljust(60, b"\0"), monkeypatch)
+    look = speak(lan, CLAIM, monkeypatch)
     assert look.claims == (Claim(ip=str(IP), mac="02:00:00:00:00:ff"),)
 
 

@@ -64,10 +64,13 @@ async def test_it_is_told_to_shut_down_once_it_has_answered(socket: Path, answer
 @pytest.mark.anyio
 async def test_one_that_does_not_answer_is_told_nothing(socket: Path) -> None:
     guest = GuestAgent(lambda _: b"")
+    limit_s = 0.05
     async with await asyncio.start_unix_server(guest.talk, socket):
-        assert not await shut_down(socket, timeout_s=0.05)
+        while not guest.heard:  # on a busy machine nothing may have been said by then
+            assert not await shut_down(socket, timeout_s=limit_s)
+            limit_s *= 2
         await guest.ended.wait()
-    assert [each["execute"] for each in guest.heard] == ["guest-sync-delimited"]
+    assert {each["execute"] for each in guest.heard} == {"guest-sync-delimited"}
 
 
 @pytest.mark.anyio

@@ -49,7 +49,7 @@ def make_target(directory: Path, control: str) -> None:
             assert tries > 0, words
             time.sleep(0.1)
 
-    order("--op", "new", "--mode", "target", "--tid", "1", "-T", NAME, tries=50)
+    order("--op", "new", "--mode", "target", "--tid", "1", "-T", NAME, tries=300)
     for number in (1, 2):
         file = directory / str(number)
         file.touch()
