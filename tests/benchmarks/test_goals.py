@@ -68,6 +68,12 @@ def test_a_guest_that_dirties_too_fast_is_moved_or_refused(outcome: str, measure
     assert [(each.measured, each.is_met) for each in seen if each.name.endswith("the end")] == [(measured, is_met)]
 
 
+def test_a_guest_that_dirties_too_fast_and_is_moved_too_late_is_a_miss() -> None:
+    late = run("godwit", stall_ms=60, blackout_ms=10, command_ms=66_500, case="dirties-faster-than-the-link")
+
+    assert [each.is_met for each in goals(found([late])) if each.name.endswith("the end")] == [False]
+
+
 def test_misses_come_first_and_the_brief_table_has_both() -> None:
     lines = judged(goals(found())).splitlines()[2:]
 
