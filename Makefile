@@ -40,7 +40,7 @@ publish-bench: ## Put the figures of the last bench, and of the last forecasts, 
 
 bench-forecast: ## Compare what is foretold of moves with what they take (20 minutes at most; goes on where it stopped)
 	@tools/setup test
-	@.venv/bin/python -m benchmarks.forecast
+	@.venv/bin/python -m benchmarks.forecast $(BENCH)
 
 bench-network: ## Compare what migrations cost clients in frames and silence with bare QEMU (long; QUICK=1: a few)
 	@tools/setup test

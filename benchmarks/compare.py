@@ -11,7 +11,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import subprocess
 import sys
 import tempfile
 import time
@@ -23,7 +22,7 @@ from typing import Any
 
 from benchmarks.cases import CASES, HOPELESS, PEERS, QUICK, Case, Plan, copy_of, home_of
 from benchmarks.emulator import Emulator, chosen
-from benchmarks.figures import Runs, machine, write
+from benchmarks.figures import Runs, commit, machine, write
 from benchmarks.peer_godwit import Godwit
 from benchmarks.peer_qemu import Bare, BareVm
 from benchmarks.peer_virsh import LibvirtVm, Virsh, version
@@ -105,7 +104,7 @@ def _earlier(plan: Plan, home: Path) -> dict[str, Any]:
     """What an earlier run that is gone on with was measured on; it is told of, and if it measured another godwit."""
     if not plan.done:
         return {}
-    others = sorted({each.commit for each in plan.done} - {_commit()})
+    others = sorted({each.commit for each in plan.done} - {commit()})
     of = f", of commit {' and '.join(others)} (--fresh forgets them)" if others else ""
     print(f"bench: {len(plan.done)} moves were measured before{of}", flush=True)
     file = home / "bench.json"
@@ -241,14 +240,9 @@ def _machine(emulator: Emulator) -> dict[str, Any]:
         "load": f"{os.getloadavg()[0]:.1f} at the beginning",
         "cpu": words.partition(":")[2].strip(),
         "qemu": emulator.version,
-        "commit": _commit(),
+        "commit": commit(),
         "guest": "256 MiB, 1 vCPU, emulated (TCG)",
     }
-
-
-def _commit() -> str:
-    words = ["git", "rev-parse", "--short", "HEAD"]
-    return subprocess.run(words, capture_output=True, text=True, check=False).stdout.strip()
 
 
 def _write(plan: Plan, facts: Mapping[str, Any], home: Path, *, copy: Path, kind: str) -> None:

@@ -7,6 +7,7 @@ import math
 import os
 import platform
 import statistics
+import subprocess
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,12 @@ def machine() -> dict[str, Any]:
     """What the figures were measured on."""
     memory_mib = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2**20
     return {"cpus": os.cpu_count(), "memory_mib": memory_mib, "kernel": platform.release()}
+
+
+def commit() -> str:
+    """Of godwit, which is measured."""
+    words = ["git", "rev-parse", "--short", "HEAD"]
+    return subprocess.run(words, capture_output=True, text=True, check=False).stdout.strip()
 
 
 class Runs:

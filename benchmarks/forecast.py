@@ -1,6 +1,6 @@
 """How well godwit foretells a move: many varied ones, each forecast beside what happened.
 
-    python -m benchmarks.forecast [--runs 64] [--minutes 20] [--fresh]
+    make bench-forecast [BENCH=--fresh], or: python -m benchmarks.forecast [--runs 64] [--minutes 20] [--fresh]
 
 Guests stand still or write at several rates over several working sets, links are capped differently, memory is
 encrypted or not. The first move of each lab has no past to learn from and counts all the same. A run that was stopped
@@ -18,7 +18,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from benchmarks.figures import Runs, machine, spread, table, write
+from benchmarks.figures import Runs, commit, machine, spread, table, write
+from godwit.core.errors import GodwitError
 from godwit.core.phase import Phase
 from godwit.core.report import Report
 from godwit.lab.image import default_cache, ensure_image
@@ -100,6 +101,7 @@ def _run(report: Report, how: str, flags: tuple[str, ...]) -> dict[str, Any]:
     copying_ms = -next(each.at_ms for each in report.timeline if each.event == Phase.copying)
     return {
         "guest": how,
+        "commit": commit(),
         "flags": " ".join(flags),
         "total_ms": round(report.total_ms),
         "foretold_total_ms": round(told.total_ms),
@@ -129,7 +131,8 @@ def summed(runs: Runs) -> dict[str, Any]:
         for name, these in guests.items()
         if these
     ]
-    return {"machine": machine(), "cases": cases}
+    commits = dict.fromkeys(each.get("commit", "unknown") for each in runs.all)
+    return {"machine": {**machine(), "commit": " and ".join(commits)}, "cases": cases}
 
 
 def shown(result: dict[str, Any]) -> str:
@@ -145,8 +148,8 @@ def shown(result: dict[str, Any]) -> str:
     )
 
 
-def main() -> None:
-    """Measures, prints the table and leaves the figures in build/."""
+def main() -> int:
+    """Measures, prints the table and leaves the figures in build/, those of a run that was stopped too."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--runs", type=int, default=64)
     parser.add_argument("--minutes", type=float, default=20.0, help="when to stop")
@@ -155,11 +158,25 @@ def main() -> None:
     if asked.fresh:
         RUNS.unlink(missing_ok=True)
     runs = Runs(RUNS)
-    measure(runs, asked.runs, until_s=time.monotonic() + 60 * asked.minutes)
-    result = summed(runs)
-    write(RESULT, result)
-    print(shown(result))
+    if runs.all:
+        others = sorted({each.get("commit", "unknown") for each in runs.all} - {commit()})
+        of = f", some of commit {' and '.join(others)} (--fresh forgets them)" if others else ""
+        print(f"forecast: {len(runs.all)} of {asked.runs} moves were measured before{of}", file=sys.stderr)
+    try:
+        measure(runs, asked.runs, until_s=time.monotonic() + 60 * asked.minutes)
+    except KeyboardInterrupt:
+        print("forecast: stopped; it goes on from here when it is started again", file=sys.stderr)
+        return 130
+    except GodwitError as error:
+        print(f"forecast: {error.message}", file=sys.stderr)
+        return error.exit_status
+    finally:
+        if runs.all:
+            result = summed(runs)
+            write(RESULT, result)
+            print(shown(result))
+    return 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())
