@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from godwit.agent.incoming import Incoming
-from godwit.agent.launching import launch, unplug
+from godwit.agent.launching import end, launch
 from godwit.agent.local import LocalVm, Passport, Place, Plug
 from godwit.agent.vms import Vms, process_of
 from godwit.contract.host import PrepareIncoming
@@ -55,8 +55,7 @@ async def arrive(vms: Vms, request: PrepareIncoming) -> Incoming:
             for plug in plugs:
                 await tunnel.close(tunnel.inbound_name(plug.tap))
             place.passport.unlink(missing_ok=True)
-            await machine.retire()
-            await unplug(plugs)
+            await end(machine, plugs)
             raise
     finally:
         vms.unclaim(name)

@@ -46,6 +46,12 @@ async def launch(
     return machine, plugs
 
 
+async def end(machine: Machine, plugs: Iterable[Plug]) -> None:
+    """Undoes `launch`: QEMU is gone, and so are its ports, but what a relay needs of them."""
+    await machine.retire()
+    await unplug(plugs)
+
+
 async def unplug(plugs: Iterable[Plug]) -> None:
     """Of the ports of taps that went with their QEMU nothing is left, but what a relay still needs."""
     for plug in plugs:

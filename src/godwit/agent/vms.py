@@ -7,7 +7,7 @@ import logging
 from collections.abc import AsyncIterator
 from contextlib import suppress
 
-from godwit.agent.launching import launch, unplug
+from godwit.agent.launching import end, launch, unplug
 from godwit.agent.local import AT_HOME, LocalVm, Passport, Place
 from godwit.agent.owner import Owner
 from godwit.agent.room import Room
@@ -123,10 +123,14 @@ class Vms:
             machine, plugs = await launch(
                 self.config, place, spec=spec, pinned=request.pinned, incoming=False, generation=""
             )
-            passport = Passport(spec=spec, pinned=request.pinned, plugs=plugs)
-            place.write_passport(passport)
-            owner = self.owner(spec.name)
-            owner.take(Cue.started, **process_of(machine))
+            passport, owner = Passport(spec=spec, pinned=request.pinned, plugs=plugs), self.owner(spec.name)
+            try:
+                place.write_passport(passport)
+                owner.take(Cue.started, **process_of(machine))
+            except BaseException:
+                place.passport.unlink(missing_ok=True)
+                await end(machine, plugs)
+                raise
             return self.welcome(LocalVm(passport, owner, machine, VmState.running, waits=self.config.waits))
         finally:
             self._room.forget(spec.name)
@@ -180,8 +184,7 @@ class Vms:
 
     async def retire(self, vm: LocalVm) -> None:
         """Its QEMU is gone, and so are its ports, but what a relay needs of them."""
-        await vm.machine.retire()
-        await unplug(vm.passport.plugs)
+        await end(vm.machine, vm.passport.plugs)
 
     def part(self, vm: LocalVm, state: VmState) -> VmStatus:
         """The VM is none of ours any more: its passport is gone, its last state has been told."""
@@ -309,7 +312,7 @@ async def _power_down(machine: Machine, grace_s: float) -> bool:
                 with suppress(TimeoutError):
                     await asyncio.wait_for(machine.gone.wait(), PRESS_S)
             while not machine.gone.is_set():
-                with suppress(Unreachable):  # it is just ending
+                with suppress(Failed):  # it is just ending, and says so or nothing
                     await machine.powerdown()
                 with suppress(TimeoutError):
                     await asyncio.wait_for(machine.gone.wait(), PRESS_S)
