@@ -206,7 +206,11 @@ class Relay:
         for _ in range(int(PROOF_S / PROOF_AGAIN_S)):
             for turnout in self._turnouts:
                 await asyncio.to_thread(_probe, turnout)
-            if all((await self._peer.heard(self.order)).relayed):
+            heard = await self._peer.heard(self.order)
+            if heard.moved_on:
+                there = self._record.request.destination
+                raise Refused(f"{there} does not wait for {self.order.vm} any more: start the migration again")
+            if len(heard.relayed) == len(self._record.plugs) and all(heard.relayed):
                 return
             await asyncio.sleep(PROOF_AGAIN_S)
         raise Refused(

@@ -65,9 +65,12 @@ class Relays:
             log.error("frames for %s may be lost when it goes: %s", vm.name, error)
 
     async def settle(self, vm: str) -> None:
-        """The VM runs at the destination."""
+        """The VM runs at the destination, whatever becomes of its relay: what failed is tried when asked again."""
         if relay := self._all.get(vm):
-            await relay.settle()
+            try:
+                await relay.settle()
+            except (GodwitError, OSError) as error:
+                log.error("the relay of %s stands as it was when the VM went: %s", vm, error)
 
     async def part(self, vm: str) -> None:
         """The VM's tap and QEMU here are not needed any more."""

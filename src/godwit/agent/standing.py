@@ -75,12 +75,22 @@ class Standing:
         self._learned_at_ms = record.relayed.learned_at_unix_ms
 
     async def begin(self) -> None:
-        """It is watched over by itself."""
-        for plug in self._record.plugs:
-            self._witnesses.append(Witness(plug.mac, await plug.switch.uplinks(), self._on_sight))
+        """It is watched over by itself; by a switch that does not answer now, as soon as it does."""
+        await self._listen()
         self._keep()
         name = f"relay of {self._record.request.vm}"
         self._task = asyncio.create_task(self._until_learned(), name=name)
+
+    async def _listen(self) -> None:
+        """Whoever comes in by the uplinks is seen, if they can be listened to."""
+        if self._witnesses:
+            return
+        try:
+            for plug in self._record.plugs:
+                self._witnesses.append(Witness(plug.mac, await plug.switch.uplinks(), self._on_sight))
+        except (GodwitError, OSError) as error:
+            log.warning("nobody sees %s come in by the uplinks yet: %s", self._record.request.vm, error)
+            self._close_witnesses()
 
     def note(self, sighted: Iterable[Sighted]) -> None:
         """What was seen before it stood."""
@@ -123,6 +133,7 @@ class Standing:
             if time.time() - self._record.begun_at_s >= LONGEST_S:
                 break
             await asyncio.sleep(LOOK_S)
+            await self._listen()
             total = await self._sent()
             sent, quiet_since = (total, quiet_since) if total == sent else (total, time.time())
             await self._look_for_the_way()
