@@ -91,7 +91,10 @@ class Course:
                 await self._take(cue, {})
 
     async def stall(self, cue: Cue) -> None:
-        """The stream has been watched long enough; if it came after all, that counts."""
+        """The stream has been watched long enough; if it came after all, that counts. What fails may be tried again."""
+        await self._guarded(self._stalled(cue))
+
+    async def _stalled(self, cue: Cue) -> None:
         async with self.vm.owner.turn:
             if self._is_ours and look(self.state, await self._sight()) is None:
                 await self._take(cue, {})

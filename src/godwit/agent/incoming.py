@@ -249,8 +249,8 @@ class Incoming:
         self.course.soon(self._quit())
 
     async def _quit(self) -> None:
-        """Once, and to its end, whoever asks and however often."""
-        if self._ending is None:
+        """Once, and to its end, whoever asks and however often; again, if that has failed."""
+        if self._ending is None or _has_failed(self._ending):
             self._ending = asyncio.create_task(self._end())
         await asyncio.shield(self._ending)
 
@@ -285,6 +285,10 @@ class Incoming:
 
     def _note(self, at_ms: float, text: str) -> None:
         self._timeline.append(TimelineEntry(at_ms=at_ms, event=text))
+
+
+def _has_failed(task: asyncio.Task[None]) -> bool:
+    return task.done() and (task.cancelled() or task.exception() is not None)
 
 
 def _pour_back(vm: LocalVm) -> None:

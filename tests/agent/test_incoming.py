@@ -1,0 +1,140 @@
+"""A VM on its way in, whose journal or QEMU fails meanwhile: what could not be done is done later."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+
+from godwit.agent.incoming import Incoming
+from godwit.agent.local import LocalVm, Passport
+from godwit.agent.owner import Owner
+from godwit.agent.vms import Vms
+from godwit.contract.host import Go, PrepareIncoming
+from godwit.core.config import Waits
+from godwit.core.errors import Failed, TimedOut, Unreachable
+from godwit.core.model import VmState
+from godwit.core.ownership import Cue, Record
+from godwit.host.journal_file import JournalFile
+from godwit.qemu.evidence import History
+from godwit.qemu.machine import Machine
+from godwit.testing.world import PINNED, SPEC
+
+pytestmark = pytest.mark.anyio
+
+COMES = PrepareIncoming(
+    migration="m1",
+    attempt=1,
+    epoch=1,
+    vm=SPEC.name,
+    spec=SPEC,
+    pinned=PINNED,
+    source="host-a",
+    source_peer_address="192.0.2.1:7411",
+    source_address="192.0.2.1",
+    multifd=True,
+)
+
+
+class Disk(JournalFile):
+    """A journal's, which may be full."""
+
+    refusals = 0
+
+    def append(self, record: Record, /, *, durable: bool) -> None:
+        if self.refusals:
+            self.refusals -= 1
+            raise Failed("no room", "disk-full")
+        super().append(record, durable=durable)
+
+
+class Qemu:
+    """Waits for a stream of which nothing comes."""
+
+    qemu_pid = os.getpid()
+    run_dir = Path("/nowhere")
+
+    def __init__(self) -> None:
+        self.gone = asyncio.Event()
+        self.monitor = self
+        self.closed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self.silences = 0
+
+    def listening(self) -> Qemu:
+        return self
+
+    def __enter__(self) -> Qemu:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+    async def __anext__(self) -> Any:
+        await self.closed
+
+    async def history(self) -> History:
+        if self.silences:
+            self.silences -= 1
+            raise Unreachable("its keeper is lost")
+        return History((), is_alive=True)
+
+    async def runstate(self) -> str:
+        return "inmigrate"
+
+    async def execute(self, _: str) -> dict[str, Any]:
+        return {"status": "active"}
+
+
+class Here:
+    """Stands for the VMs of the host: the first QEMU does not end at once."""
+
+    def __init__(self) -> None:
+        self.ended = 0
+        self.parted: list[VmState] = []
+
+    async def retire(self, vm: LocalVm) -> None:
+        self.ended += 1
+        if self.ended == 1:
+            raise TimedOut("it does not end")
+
+    def part(self, vm: LocalVm, state: VmState) -> None:
+        self.parted.append(state)
+
+
+def armed(disk: Disk, qemu: Qemu, here: Here) -> Incoming:
+    owner = Owner(disk, boot_id="boot")
+    owner.take(Cue.armed, migration="m1", epoch=1)
+    waits = Waits(look_s=0.001, stall_s=0.002)
+    passport = Passport(spec=SPEC, pinned=PINNED, uri="tcp:127.0.0.1:1")
+    vm = LocalVm(passport, owner, cast(Machine, qemu), VmState.migrating, waits=waits)
+    return Incoming(cast(Vms, here), vm, COMES)
+
+
+@pytest.mark.parametrize("trouble", ["the disk is full", "the keeper is lost"])
+async def test_a_token_that_cannot_be_given_back_now_is_given_back_later(trouble: str, tmp_path: Path) -> None:
+    disk, qemu = Disk(tmp_path / "journal"), Qemu()
+    incoming = armed(disk, qemu, Here())
+    await incoming.listen()
+    await incoming.course.take(Cue.went, count=1)
+    disk.refusals, qemu.silences = (3, 0) if trouble == "the disk is full" else (0, 20)
+    async with asyncio.timeout(10):
+        answer = await incoming.go(Go(**COMES.order().model_dump(), count=1))
+    await incoming.close()
+
+    assert answer.verdict == "returned"
+    assert (disk.refusals, qemu.silences) == (0, 0)
+
+
+async def test_a_qemu_that_did_not_end_is_ended_when_it_is_asked_again(tmp_path: Path) -> None:
+    here = Here()
+    incoming = armed(Disk(tmp_path / "journal"), Qemu(), here)
+    with pytest.raises(TimedOut):
+        await incoming.abort()
+    for _ in range(2):
+        await incoming.abort()
+
+    assert here.ended == 2
+    assert here.parted == [VmState.stopped]
