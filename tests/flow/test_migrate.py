@@ -17,7 +17,7 @@ from godwit.core.plan import Move
 from godwit.flow.migrate import migrate
 from godwit.testing.clock import run
 from godwit.testing.diary import MemoryDiary
-from godwit.testing.faults import Fault, FaultyHost, faulty
+from godwit.testing.faults import BusyHost, Fault, FaultyHost, faulty
 from godwit.testing.world import PINNED, SPEC, World
 
 HAPPY = ["pending", "checking", "reserving", "preparing", "copying", "handing-over", "settling", "done"]
@@ -184,6 +184,31 @@ def test_cancelling_during_a_verb(side: str, verb: str) -> None:
             assert verb == "hand_over" or isinstance(diary.error, Cancelled)
             assert world.leftovers() == []
             await moves_again(world)
+
+    run(story())
+
+
+@pytest.mark.parametrize(("side", "verb"), [("source", "prepare_outgoing"), ("destination", "prepare_incoming")])
+def test_cancelling_while_a_verb_goes_on_at_its_host(side: str, verb: str) -> None:
+    """What it makes after its caller has left is undone as well."""
+
+    async def story() -> None:
+        world = await a_world()
+        host = BusyHost(getattr(world, side), verb)
+        diary = MemoryDiary()
+        sides: dict[str, Host] = {"source": world.source, "destination": world.destination, side: cast(Host, host)}
+        task = asyncio.create_task(
+            migrate(a_move(), source=sides["source"], destination=sides["destination"], diary=diary)
+        )
+        await host.struck.wait()
+        task.cancel()
+        await asyncio.sleep(10)
+        host.may_end.set()
+        await asyncio.wait([task])
+
+        assert diary.phase == Phase.cancelled
+        assert world.leftovers() == []
+        await moves_again(world)
 
     run(story())
 

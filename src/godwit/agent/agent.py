@@ -20,21 +20,16 @@ from godwit.agent.local import AT_HOME
 from godwit.agent.looking import Looking
 from godwit.agent.observing import Observers
 from godwit.agent.outgoing import Outgoing
+from godwit.agent.peer_verbs import PeerVerbs
 from godwit.agent.relays import Relays
 from godwit.agent.room import Room
-from godwit.agent.testifying import from_journal, resolve, testify
+from godwit.agent.testifying import resolve, testify
 from godwit.agent.vms import Vms
 from godwit.contract.host import (
-    Belongings,
     ConsoleData,
     Examine,
-    Go,
-    GoAnswer,
     HandedOver,
-    Heard,
     IncomingReady,
-    Meet,
-    Met,
     Nothing,
     Order,
     OutgoingReady,
@@ -67,7 +62,7 @@ PeerFactory = Callable[[str, str], Peer]
 """(host, address) -> that host's agent."""
 
 
-class Agent(DiskVerbs, GuestVerbs, Looking):
+class Agent(DiskVerbs, GuestVerbs, PeerVerbs, Looking):
     """Implements contract.host.Host and contract.host.Peer for this host."""
 
     def __init__(self, config: AgentConfig, *, qemu: Callable[[], Awaitable[QemuFacts]], peers: PeerFactory) -> None:
@@ -193,31 +188,38 @@ class Agent(DiskVerbs, GuestVerbs, Looking):
 
     async def release(self, request: Order, /) -> Nothing:
         """What `reserve` kept is free again, and a relay of a VM that stayed is gone."""
-        if self._forget(request):
-            await self._relays.end(request, anyway=True)
-        if self._vms.owner(request.vm).state in AT_HOME:  # it may have been prepared to go, and nothing more
-            await self.abort_outgoing(request)
-        await self._bury(request)
+        async with self._vms.making(request.vm):
+            if self._forget(request):
+                await self._relays.end(request, anyway=True)
+            if self._vms.owner(request.vm).state in AT_HOME:  # it may have been prepared to go, and nothing more
+                await self._abort_outgoing(request)
+            await self._bury(request)
         return Nothing()
 
     async def prepare_incoming(self, request: PrepareIncoming, /) -> IncomingReady:
         """An empty QEMU listens, its taps muted."""
-        incoming = self._incoming.get(request.vm)
-        if incoming is None or incoming.order != request.order():
-            incoming = self._incoming[request.vm] = await arrive(self._vms, request)
-            self._observers.watch(request, [plug.tap for plug in incoming.vm.passport.plugs], incoming.window)
+        async with self._vms.making(request.vm):
+            incoming = self._incoming.get(request.vm)
+            if incoming is None or incoming.order != request.order():
+                incoming = self._incoming[request.vm] = await arrive(self._vms, request)
+                self._observers.watch(request, [plug.tap for plug in incoming.vm.passport.plugs], incoming.window)
         return IncomingReady(uri=incoming.vm.passport.uri, boot_id=host_facts.boot_id())
 
     async def abort_incoming(self, request: Order, /) -> Nothing:
         """The waiting QEMU is gone."""
-        if incoming := self._incoming_of(request):
-            await incoming.abort()
-            self._incoming.pop(request.vm, None)
-            self._observers.drop(request.migration)
+        async with self._vms.making(request.vm):
+            if incoming := self._incoming_of(request):
+                await incoming.abort()
+                self._incoming.pop(request.vm, None)
+                self._observers.drop(request.migration)
         return Nothing()
 
     async def prepare_outgoing(self, request: PrepareOutgoing, /) -> OutgoingReady:
         """The peer is met and QEMU is set."""
+        async with self._vms.making(request.vm):
+            return await self._prepare_outgoing(request)
+
+    async def _prepare_outgoing(self, request: PrepareOutgoing) -> OutgoingReady:
         outgoing = self._outgoing.get(request.vm)
         if outgoing is None or outgoing.order != request.order():
             await self._end_old_relay(request.vm)
@@ -242,6 +244,12 @@ class Agent(DiskVerbs, GuestVerbs, Looking):
 
     async def abort_outgoing(self, request: Order, /) -> Nothing:
         """The VM runs here as before."""
+        async with self._vms.making(request.vm):
+            pass  # what was being prepared is, or is not; a VM that may be elsewhere is waited for without holding on
+        await self._abort_outgoing(request)
+        return Nothing()
+
+    async def _abort_outgoing(self, request: Order) -> None:
         outgoing = self._outgoing.get(request.vm)
         if outgoing and outgoing.order == request.order():
             await outgoing.abort()
@@ -249,18 +257,18 @@ class Agent(DiskVerbs, GuestVerbs, Looking):
                 self._vms.note(request.vm, outgoing=None)
             self._outgoing.pop(request.vm, None)
             self._observers.drop(request.migration)
-        return Nothing()
 
     async def retire(self, request: Order, /) -> Nothing:
         """The source's QEMU is gone."""
         owner = self._vms.owner(request.vm)
         if not owner.is_about(request) or not owner.is_given_away:
             raise Unresolved(f"{self._config.host} has not given {request.vm} away ({owner.state}): nothing was ended")
-        if outgoing := self._outgoing.pop(request.vm, None):
+        if outgoing := self._outgoing.get(request.vm):
             await outgoing.close()
             await self._relays.settle(request.vm)
             await self._mirroring.let_go(request.vm)
-            await asyncio.gather(self._relays.part(request.vm), self._vms.stop(StopVm(name=request.vm, grace_s=0)))
+            await asyncio.gather(self._relays.part(request.vm), self._ended(request.vm))
+            self._outgoing.pop(request.vm, None)  # last: whoever asks again after an error shall find it
         self._forget(request)
         return Nothing()
 
@@ -281,33 +289,9 @@ class Agent(DiskVerbs, GuestVerbs, Looking):
         """What the relay did so far."""
         return await self._relays.look(request)
 
-    async def take_belongings(self, request: Belongings, /) -> Nothing:
-        """What the kernel knew of the VM at its source, ours knows too."""
-        if incoming := self._incoming_of(request):
-            await incoming.belongings.take(request)
-        return Nothing()
-
-    async def heard(self, request: Order, /) -> Heard:
-        """What came for the VM so far."""
-        incoming = self._incoming_of(request)
-        return await incoming.heard() if incoming and self._vms.has(request.vm) else Heard(moved_on=True)
-
     async def observe(self, request: Observe, /) -> Observed:
         """What went through the VM's taps."""
         return await self._observers.tell(request)
-
-    async def relay_ended(self, request: Order, /) -> Nothing:
-        """Our end of the relay is gone."""
-        if incoming := self._incoming_of(request):
-            await incoming.relay_ended()
-            if self._vms.has(request.vm):
-                self._vms.note(request.vm, relayed=None)
-        return Nothing()
-
-    async def end_relay(self, request: Order, /) -> Nothing:
-        """The VM moves on: a relay to its last place ends, if that was seen."""
-        await self._relays.end(request, anyway=False)
-        return Nothing()
 
     async def examine(self, request: Examine, /) -> Leftovers:
         """What lies here that nobody needs, and that it is gone where it can be."""
@@ -328,26 +312,14 @@ class Agent(DiskVerbs, GuestVerbs, Looking):
         await resolve(course, request)
         return await self.testify(request)
 
-    async def meet(self, request: Meet, /) -> Met:
-        """This host's clock, and whether it waits for that move."""
-        incoming = self._incoming_of(request.order)
-        key = secrecy.read_key(incoming.key_place) if incoming and request.wants_key else ""
-        return Met(unix_ms=time.time() * 1000, ready=incoming is not None, key=key)
-
-    async def go(self, request: Go, /) -> GoAnswer:
-        """The VM runs here, or never will."""
-        if incoming := self._incoming_of(request.order()):
-            return await incoming.go(request)
-        return from_journal(self._vms.owner(request.vm), request, host=self._config.host)
-
     async def abort(self, request: Order, /) -> Nothing:
         """What waits here is ended."""
         return await self.abort_incoming(request)
 
-    async def vm_is_off(self, request: Order, /) -> Nothing:
-        """A relay to where the VM was is gone, seen or not."""
-        await self._relays.end(request, anyway=True)
-        return Nothing()
+    async def _ended(self, vm: str) -> None:
+        """Its QEMU is gone, if it was not already."""
+        if self._vms.has(vm):
+            await self._vms.stop(StopVm(name=vm, grace_s=0))
 
     async def _end_relays_to(self, vm: str) -> None:
         """A VM that is off needs none: whoever relays to us is told, and our end is gone."""
@@ -370,10 +342,6 @@ class Agent(DiskVerbs, GuestVerbs, Looking):
             if outgoing := self._outgoing.pop(order.vm, None):
                 await outgoing.close()
             await self._vms.stop(StopVm(name=order.vm, grace_s=0))
-
-    def _incoming_of(self, order: Order) -> Incoming | None:
-        incoming = self._incoming.get(order.vm)
-        return incoming if incoming and incoming.order == order.order() else None
 
     def _outgoing_of(self, order: Order) -> Outgoing:
         outgoing = self._outgoing.get(order.vm)

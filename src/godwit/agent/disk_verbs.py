@@ -35,6 +35,7 @@ class DiskVerbs:
     """Those of contract.host.Host that are about disks."""
 
     def __init__(self, vms: Vms) -> None:
+        self._making = vms.making
         self._datastores = Datastores(vms.config)
         self._daemons = StorageDaemons(vms.config)
         self._mirroring = Mirroring(vms, self._daemons)
@@ -59,22 +60,26 @@ class DiskVerbs:
 
     async def place_disks(self, request: PlaceDisks, /) -> Nothing:
         """Files are there for disks that come."""
-        await self._placing.place(request)
+        async with self._making(request.vm):
+            await self._placing.place(request)
         return Nothing()
 
     async def discard_disks(self, request: Order, /) -> Nothing:
         """They are gone."""
-        await self._placing.discard(request)
+        async with self._making(request.vm):
+            await self._placing.discard(request)
         return Nothing()
 
     async def keep_disks(self, request: Order, /) -> Nothing:
         """They are the VM's."""
-        await self._placing.keep(request)
+        async with self._making(request.vm):
+            await self._placing.keep(request)
         return Nothing()
 
     async def serve_disks(self, request: ServeDisks, /) -> Served:
         """They can be written over the network."""
-        return await self._mirroring.serve(request)
+        async with self._making(request.vm):
+            return await self._mirroring.serve(request)
 
     def mirror_disks(self, request: MirrorDisks, /) -> AsyncIterator[Event]:
         """Disks are copied and kept equal."""

@@ -46,6 +46,7 @@ class Vms:
         self._here: dict[str, LocalVm] = {}
         self._owners: dict[str, Owner] = {}
         self._starting: set[str] = set()
+        self._making: dict[str, asyncio.Lock] = {}
         self._listeners: set[asyncio.Queue[VmStatus]] = set()
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -89,6 +90,10 @@ class Vms:
         if name not in self._owners:
             self._owners[name] = Owner(JournalFile(Place.of(self.config, name).journal), boot_id=boot_id())
         return self._owners[name]
+
+    def making(self, name: str) -> asyncio.Lock:
+        """Held while what a move needs of that VM here is made or unmade: an undo finds it whole, or not at all."""
+        return self._making.setdefault(name, asyncio.Lock())
 
     def claim(self, name: str) -> None:
         """Nobody else starts or receives the VM; `Refused` if it is here."""

@@ -3,7 +3,7 @@
 Every verb takes one message and returns one message or a stream of them, so that the wire (rpc/) is made from this
 file alone. Orders are idempotent on (migration, attempt): repeat them after a lost answer. Queries change nothing.
 A verb that raises `Refused` touched nothing; one that raises `Failed` has undone what it did; after `Unreachable`
-nothing is known: query.
+nothing is known: query. An order that has arrived goes on when its caller leaves; one that undoes it waits for it.
 
     manager                     source                          destination
        |-- prepare_incoming ------------------------------------------->|  an empty QEMU listens, tap muted

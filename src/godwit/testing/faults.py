@@ -1,4 +1,4 @@
-"""A host that fails on demand: before the act, after it, never answering, or with its answer lost."""
+"""A host that fails on demand: before the act, after it, never answering, with its answer lost, or late."""
 
 from __future__ import annotations
 
@@ -73,6 +73,37 @@ class FaultyHost:
         if self._fault == Fault.fails_after:
             raise Failed(f"{self._verb} failed after it had done its work")
         raise Unreachable(f"the answer to {self._verb} was lost")
+
+
+MAKES = frozenset({"place_disks", "prepare_incoming", "prepare_outgoing"})
+UNMAKES = frozenset({"discard_disks", "abort_incoming", "abort_outgoing", "release"})
+
+
+class BusyHost:
+    """Carries every order out to its end, whoever still waits for it; the named one takes until it `may_end`.
+
+    What unmakes something waits for what makes it, as it does at a real host.
+    """
+
+    def __init__(self, host: Host, verb: str) -> None:
+        self._host = host
+        self._verb = verb
+        self._turn = asyncio.Lock()
+        self.struck = asyncio.Event()
+        self.may_end = asyncio.Event()
+
+    def __getattr__(self, verb: str) -> Any:
+        act = getattr(self._host, verb)
+        if verb not in MAKES | UNMAKES:
+            return act
+        return lambda request: asyncio.shield(asyncio.ensure_future(self._carry_out(verb, act, request)))
+
+    async def _carry_out(self, verb: str, act: Callable[[Any], Any], request: Any) -> Any:
+        async with self._turn:
+            if verb == self._verb:
+                self.struck.set()
+                await self.may_end.wait()
+            return await act(request)
 
 
 def faulty(host: Host, verb: str, fault: Fault) -> Host:
