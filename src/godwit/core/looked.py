@@ -94,7 +94,7 @@ class Pulse(Fact):
     broken_disks: tuple[str, ...] = ()
     """Those at which an error has stopped the guest's I/O."""
     agent_ms: float | None = None
-    """After which its guest agent answered; none: it did not, or there is none."""
+    """After which its guest agent answered; none: it did not, there is none, or its network had told enough."""
     disk_operations: int = 0
     """Reads, writes and flushes of the guest that have gone through here."""
     failed_operations: int = 0
