@@ -16,7 +16,7 @@ from godwit.agent.relays import Relays
 from godwit.agent.standing import RelayRecord
 from godwit.contract.host import Heard, Order, Peer, PrepareOutgoing
 from godwit.core.config import AgentConfig, Tls
-from godwit.core.errors import NotFound, Refused
+from godwit.core.errors import Failed, NotFound, Refused
 from godwit.network.relay import Turnout
 from godwit.testing.world import SPEC
 
@@ -134,3 +134,27 @@ async def test_a_way_of_which_nobody_tells_is_no_way(
     monkeypatch.setattr(relaying, "PROOF_AGAIN_S", 0.001)
     with pytest.raises(Refused, match=why):
         await a_relay(tmp_path, heard)._prove()
+
+
+class Handle:
+    """Of a tap: while it is open, the tap outlives its QEMU."""
+
+    closed = False
+
+    def close(self) -> None:
+        self.closed = True
+
+
+async def test_the_tap_of_a_relay_that_cannot_be_made_ready_is_let_go_of() -> None:
+    async def refuse(*_: object) -> bool:
+        raise Failed("the bridge does not answer")
+
+    record: Any = SimpleNamespace(request=GOES, plugs=())
+    relay = Relay(record, cast(Any, None), Home("host-a", "192.0.2.1", NOWHERE))
+    plug: Any = SimpleNamespace(tap="gw-vm", mac=PLUG.mac, switch=SimpleNamespace(is_led_out=refuse))
+    handle = Handle()
+
+    with pytest.raises(Failed, match="does not answer"):
+        await relay._turnout(0, plug, cast(Any, handle))
+
+    assert handle.closed

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from godwit.core.errors import Failed
 from godwit.network.frames import tagged
 from godwit.network.linux_bridge import LinuxBridge
 from godwit.network.packet import ANCILLARY_BYTES, tell_tags, vlan_of
@@ -73,6 +74,25 @@ def bridge_points(lan: Lan) -> Iterator[Points]:
     forwards("gp-vm")
     yield points
     points.turnout.close()
+
+
+def test_what_cannot_be_made_ready_leaves_nothing(bridge_points: Points, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nor a siding: its name would be taken at the next attempt."""
+    ready = bridge_points.turnout
+    ready.close()
+    handle, before = TapHandle(os.dup(bridge_points.vm.fd)), os.listdir("/proc/self/fd")
+    with monkeypatch.context() as patch:
+        patch.setattr(LinuxBridge, "points", refuse)
+        with pytest.raises(Failed, match="no such port") as caught:
+            Turnout(ready.switch, "gw-vm", VM, handle)
+
+    assert caught.traceback, "which holds on to what was made"
+    assert os.listdir("/proc/self/fd") == before
+    bridge_points.turnout = Turnout(ready.switch, "gw-vm", VM, handle)
+
+
+def refuse(*_: object) -> None:
+    raise Failed("no such port")
 
 
 def now_ms() -> float:

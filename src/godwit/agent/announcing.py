@@ -82,8 +82,8 @@ class Announcer:
     async def _round(self, resumed_at: float, *, first: bool) -> None:
         at_ms = (asyncio.get_running_loop().time() - resumed_at) * 1000
         for plug, nic in zip(self._vm.passport.plugs, self._vm.passport.spec.nics, strict=True):
-            told = _told(plug, nic, self._snoop(plug).heard())
-            with suppress(GodwitError):
+            with suppress(GodwitError, OSError):
+                told = _told(plug, nic, self._snoop(plug).heard())
                 self.left_by |= dict.fromkeys(await plug.switch.announce(plug.tap, [frame for _, _, frame in told]))
                 self.made += [Announcement(kind=kind, at_ms=at_ms, vlan=vlan) for kind, vlan, _ in told]
                 if first:

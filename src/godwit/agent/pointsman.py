@@ -24,24 +24,30 @@ class Pointsman(threading.Thread):
     RESUME (a source that resumed) back.
     """
 
-    def __init__(self, monitor: Path, turnouts: list[Turnout], told: Callable[[], None]) -> None:
+    def __init__(self, qmp: socket.socket, turnouts: list[Turnout], told: Callable[[], None], *, is_late: bool) -> None:
         super().__init__(name="pointsman", daemon=True)
         self._turnouts = turnouts
         self._told = told
         self._loop = asyncio.get_running_loop()
-        self._qmp, self._is_late = _connected(monitor)
+        self._qmp, self._is_late = qmp, is_late
         self._buffer = b""
         self._wake, self._woken = socket.socketpair()
-        self.error: GodwitError | None = None
+        self.error: GodwitError | OSError | None = None
+
+    @classmethod
+    async def at(cls, monitor: Path, turnouts: list[Turnout], told: Callable[[], None]) -> Pointsman:
+        """One that has looked how things stand, to be started; `Failed` if that monitor does not answer."""
+        qmp, is_late = await asyncio.to_thread(_connected, monitor)
+        return cls(qmp, turnouts, told, is_late=is_late)
 
     def run(self) -> None:
         """Until `end`, or QEMU's end. If we come late, a VM that stands still is turned at once, and one that was
         turned and runs here again is turned back.
         """
         if self._is_late:
-            self._carry_out(lambda: self._turn(time.time() * 1000))
+            self._turn(time.time() * 1000)
         elif any(each.turned for each in self._turnouts):
-            self._carry_out(self._turn_back)
+            self._turn_back()
         with selectors.DefaultSelector() as selector:
             selector.register(self._qmp, selectors.EVENT_READ, self._hear)
             selector.register(self._woken, selectors.EVENT_READ, None)
@@ -73,30 +79,29 @@ class Pointsman(threading.Thread):
     def _heed(self, message: dict[str, Any]) -> None:
         if message.get("event") == "STOP":
             stamp = message["timestamp"]
-            self._carry_out(lambda: self._turn(stamp["seconds"] * 1000 + stamp["microseconds"] / 1000))
+            self._turn(stamp["seconds"] * 1000 + stamp["microseconds"] / 1000)
         elif message.get("event") == "RESUME":
-            self._carry_out(self._turn_back)
+            self._turn_back()
 
     def _turn(self, stopped_at_ms: float) -> None:
-        for each in self._turnouts:
-            each.set_aside()
-        for each in self._turnouts:
-            each.turn(stopped_at_ms)
+        self._for_each(lambda each: each.set_aside())
+        self._for_each(lambda each: each.turn(stopped_at_ms))
         self._loop.call_soon_threadsafe(self._told)
 
     def _turn_back(self) -> None:
-        for each in self._turnouts:
-            each.turn_back()
+        self._for_each(lambda each: each.turn_back())
 
-    def _carry_out(self, do: Callable[[], None]) -> None:
-        try:
-            do()
-        except GodwitError as error:
-            self.error = error
+    def _for_each(self, do: Callable[[Turnout], object]) -> None:
+        """Of every card, whatever becomes of another; the last error is kept."""
+        for each in self._turnouts:
+            try:
+                do(each)
+            except (GodwitError, OSError) as error:
+                self.error = error
 
 
 def _connected(monitor: Path) -> tuple[socket.socket, bool]:
-    """Greeted and negotiated, and whether the VM stands still; blocks for as long as QEMU's main loop takes, 1 ms."""
+    """Greeted and negotiated, and whether the VM stands still; blocks for as long as QEMU's main loop takes."""
     connection = socket.socket(socket.AF_UNIX)
     connection.settimeout(_CONNECT_S)
     try:

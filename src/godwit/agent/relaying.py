@@ -92,7 +92,7 @@ class Relay:
             if not (is_proven or self.is_turned):
                 await self._until_passable()
                 await self._prove()
-            self._pointsman = Pointsman(vm.machine.run_dir / "events.sock", self._turnouts, self._on_turn)
+            self._pointsman = await Pointsman.at(vm.machine.run_dir / "events.sock", self._turnouts, self._on_turn)
             self._pointsman.start()
         except BaseException:
             await self._remove()
@@ -160,13 +160,19 @@ class Relay:
         return self._record.relayed.model_copy(update=(counts if any(counts.values()) else {}) | ended)
 
     async def _turnout(self, index: int, plug: Plug, handle: TapHandle) -> Turnout:
-        """Ready; or as an earlier agent left it, if the VM's frames go through it already."""
+        """Ready; or as an earlier agent left it, if the VM's frames go through it already. On failure the handle is
+        given back.
+        """
         inbound = tunnel.inbound_name(plug.tap)
-        is_turned = await plug.switch.is_led_out(plug.tap, plug.mac)
-        if not is_turned:
-            await self._open(index, plug)
-        earlier = inbound if tunnel.exists(inbound) else None
-        turnout = await asyncio.to_thread(Turnout, plug.switch, plug.tap, plug.mac, handle, inbound=earlier)
+        try:
+            is_turned = await plug.switch.is_led_out(plug.tap, plug.mac)
+            if not is_turned:
+                await self._open(index, plug)
+            earlier = inbound if tunnel.exists(inbound) else None
+            turnout = await asyncio.to_thread(Turnout, plug.switch, plug.tap, plug.mac, handle, inbound=earlier)
+        except BaseException:
+            handle.close()
+            raise
         turnout.turned = Turned(time.time() * 1000) if is_turned else None
         return turnout
 

@@ -9,6 +9,7 @@ import asyncio
 import socket
 import struct
 from collections.abc import Sequence
+from contextlib import suppress
 
 from godwit.network.frames import in_vlan
 from godwit.network.netlink import index_of, opened
@@ -26,7 +27,7 @@ def frame(receiver: str, sender: str, size: int = _FRAME_BYTES_MIN) -> bytes:
 
 
 async def send(mac: str, bridge: str, uplinks: Sequence[Uplink]) -> None:
-    """A probe for that VM has left by each of the bridge's uplinks, from the bridge's own address."""
+    """A probe for that VM has left by each of the bridge's uplinks that is up, from the bridge's own address."""
     await asyncio.to_thread(_send, mac, bridge, uplinks)
 
 
@@ -35,4 +36,5 @@ def _send(mac: str, bridge: str, uplinks: Sequence[Uplink]) -> None:
         sender = ip.link("get", index=index_of(bridge))[0].get_attr("IFLA_ADDRESS")
     with socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0) as packet:
         for each in uplinks:
-            packet.sendto(in_vlan(frame(mac, sender), each.vlan), (each.name, 0))
+            with suppress(OSError):  # down, or gone since: the others matter all the same
+                packet.sendto(in_vlan(frame(mac, sender), each.vlan), (each.name, 0))

@@ -36,7 +36,10 @@ async def _asked(listening: socket.socket, asker: bytes, waiting: set[IPv4Addres
     begun = time.monotonic()
 
     def read() -> None:
-        data, address = listening.recvfrom(128)
+        try:
+            data, address = listening.recvfrom(128)
+        except OSError:  # told once, of a tap that is or was down
+            return
         ip = _answerer(data) if address[2] != OUTGOING else None
         if ip in waiting:
             heard.setdefault(ip, (time.monotonic() - begun) * 1000)
@@ -47,7 +50,8 @@ async def _asked(listening: socket.socket, asker: bytes, waiting: set[IPv4Addres
     try:
         while waiting - heard.keys() and time.monotonic() - begun < LONGEST_S:
             for each in waiting - heard.keys():
-                listening.send(arp_probe(asker, each))
+                with suppress(OSError):  # it is down: no answer, then
+                    listening.send(arp_probe(asker, each))
             with suppress(TimeoutError):
                 async with asyncio.timeout(EVERY_S):
                     await all_came.wait()

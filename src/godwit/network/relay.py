@@ -10,6 +10,7 @@ points are thrown, each kind of switch knows for itself (`switch.Points`).
 
 from __future__ import annotations
 
+from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
 from time import time
 
@@ -55,11 +56,13 @@ class Turnout:
 
     def __post_init__(self) -> None:
         self.track = self.switch.track(self.tap)
-        self.capture = Capture(self.tap)
-        self._injector = Injector(self.track.tunnel)
-        self._home = Injector(self.tap)
-        self._siding = self.switch.siding(self.tap)
-        self._points = self.switch.points(self.tap, self.mac, self._siding.name)
+        with ExitStack() as made:
+            self.capture = made.enter_context(closing(Capture(self.tap)))
+            self._injector = made.enter_context(closing(Injector(self.track.tunnel)))
+            self._home = made.enter_context(closing(Injector(self.tap)))
+            self._siding = made.enter_context(closing(self.switch.siding(self.tap)))
+            self._points = self.switch.points(self.tap, self.mac, self._siding.name)
+            made.pop_all()
         self._aside_at_ms = 0.0
 
     @property

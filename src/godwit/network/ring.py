@@ -6,6 +6,7 @@ noted there and nowhere else, and a guest drops a frame that comes without it.
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import socket
@@ -101,6 +102,10 @@ class Capture:
                 data, ancillary, _, address = self._socket.recvmsg(FRAME_BYTES_MAX, ANCILLARY_BYTES)
             except BlockingIOError:
                 return
+            except OSError as error:
+                if error.errno != errno.ENETDOWN:  # told once: the tap is or was down
+                    raise
+                continue
             at_ms = _stamp_of(ancillary)
             if address[2] == OUTGOING:
                 self._keep(tagged(Frame(data[:HEADER_BYTES], data[HEADER_BYTES:], at_ms), tag_of(ancillary)))

@@ -174,5 +174,10 @@ def _attend(stack: ExitStack, ear: socket.socket, read: Callable[[socket.socket]
     """What it hears is read, until the stack is unwound."""
     loop = asyncio.get_running_loop()
     stack.enter_context(ear)
-    loop.add_reader(ear, read, ear)
+
+    def hear() -> None:
+        with suppress(OSError):  # told once, of a port that is or was down
+            read(ear)
+
+    loop.add_reader(ear, hear)
     stack.callback(loop.remove_reader, ear)

@@ -31,7 +31,7 @@ class Snoop:
         while True:
             try:
                 data, ancillary, _, address = self._socket.recvmsg(128, ANCILLARY_BYTES)
-            except BlockingIOError:
+            except OSError:  # nothing more, or the tap is down, or gone
                 return list(self._heard)
             spoken = address_in(data) if address[2] != _PACKET_OUTGOING else None
             if spoken:

@@ -63,7 +63,10 @@ class Witness:
         self._sockets = []
 
     def _read(self, listening: socket.socket) -> None:
-        data, address = listening.recvfrom(_SEEN_BYTES)
+        try:
+            data, address = listening.recvfrom(_SEEN_BYTES)
+        except OSError:  # told once, of a port that is or was down
+            return
         if address[2] != _PACKET_OUTGOING and len(data) >= 14:
             kind = KINDS.get(struct.unpack_from("!H", data, 12)[0], "other")
             self._saw(Sighting(kind, address[0], time() * 1000))
