@@ -21,7 +21,9 @@ from godwit.testing.diary import MemoryDiary
 from godwit.testing.faults import Fault, FaultyHost, faulty
 from godwit.testing.world import PINNED, SPEC, World
 
-FAULTS = [Fault.fails_before, Fault.fails_after, Fault.answer_lost]
+REPEATED = [Fault.answer_lost, Fault.too_slow]
+"""Of these nobody can tell whether the order was carried out."""
+FAULTS = [Fault.fails_before, Fault.fails_after, *REPEATED]
 
 
 @dataclass
@@ -157,6 +159,20 @@ def test_a_verb_that_goes_wrong_leaves_one_vm_with_all_its_disks(
         else:
             assert diary.phase == Phase.in_doubt
             assert verb in {"hand_over", "keep_disks", "finish_disks", "give_vm", "take_vm", "release"}
+
+    run(story())
+
+
+@pytest.mark.parametrize("fault", REPEATED)
+@pytest.mark.parametrize("verb", ["serve_disks", "keep_disks", "end_mirror", "remove_disk"])
+def test_a_host_that_is_busy_with_disks_is_asked_again(verb: str, fault: Fault) -> None:
+    async def story() -> None:
+        stage = await a_stage(Kind.live)
+        side = "destination" if verb in DESTINATION_VERBS[Kind.live] else "source"
+        diary = await stage.tell({side: faulty(cast(Host, getattr(stage.world, side)), verb, fault)})
+
+        assert diary.phase == Phase.done, diary.error
+        stage.assert_moved()
 
     run(story())
 

@@ -23,6 +23,8 @@ from godwit.testing.world import PINNED, SPEC, World
 HAPPY = ["pending", "checking", "reserving", "preparing", "copying", "handing-over", "settling", "done"]
 
 SOURCE_VERBS = ("facts", "reserve", "prepare_outgoing", "copy", "hand_over", "retire")
+REPEATED = (Fault.answer_lost, Fault.too_slow)
+"""Of these nobody can tell whether the order was carried out."""
 DESTINATION_VERBS = ("facts", "reserve", "prepare_incoming", "settle")
 CALLS = [("source", verb) for verb in SOURCE_VERBS] + [("destination", verb) for verb in DESTINATION_VERBS]
 
@@ -81,7 +83,7 @@ def test_the_vm_runs_at_the_destination_and_nothing_is_left() -> None:
     run(story())
 
 
-@pytest.mark.parametrize("fault", [Fault.fails_before, Fault.fails_after, Fault.answer_lost])
+@pytest.mark.parametrize("fault", [Fault.fails_before, Fault.fails_after, *REPEATED])
 @pytest.mark.parametrize(("side", "verb"), CALLS)
 def test_a_verb_that_goes_wrong_leaves_one_running_vm(side: str, verb: str, fault: Fault) -> None:
     async def story() -> None:
@@ -97,7 +99,7 @@ def test_a_verb_that_goes_wrong_leaves_one_running_vm(side: str, verb: str, faul
             await moves_again(world)
         elif diary.phase == Phase.done:
             assert verb in {"copy", "hand_over", "retire", "settle"}
-            assert fault == Fault.answer_lost
+            assert fault in REPEATED
         else:
             assert diary.phase == Phase.in_doubt
             assert verb in {"hand_over", "retire", "settle"}
@@ -225,6 +227,42 @@ def test_an_undo_that_fails_is_told_and_does_not_hide_the_reason() -> None:
         assert diary.phase == Phase.failed
         assert "prepare_outgoing" in str(diary.error)
         assert [event.kind for event in diary.events] == [EventKind.warned]
+        world.check()
+
+    run(story())
+
+
+@pytest.mark.parametrize("fault", REPEATED)
+@pytest.mark.parametrize(("side", "verb"), [("source", "release"), ("destination", "abort_incoming")])
+def test_an_undo_that_nobody_answers_is_ordered_again(side: str, verb: str, fault: Fault) -> None:
+    async def story() -> None:
+        world = await a_world()
+        sides = {
+            "source": faulty(world.source, "prepare_outgoing", Fault.fails_after),
+            "destination": world.destination,
+        }
+        diary = await tell(world, sides | {side: faulty(sides[side], verb, fault)})
+
+        assert diary.phase == Phase.failed
+        assert "prepare_outgoing" in str(diary.error)
+        assert [event.text for event in diary.events] == []
+        assert world.leftovers() == []
+
+    run(story())
+
+
+@pytest.mark.parametrize("fault", REPEATED)
+@pytest.mark.parametrize("verb", ["abort_outgoing", "hand_over", "retire"])
+def test_a_source_that_is_busy_leaves_nobody_in_doubt(verb: str, fault: Fault) -> None:
+    async def story() -> None:
+        world = await a_world()
+        source: Host = world.source
+        if verb == "abort_outgoing":
+            source = faulty(source, "copy", Fault.fails_after)
+        diary = await tell(world, {"source": faulty(source, verb, fault)})
+
+        assert diary.phase == (Phase.failed if verb == "abort_outgoing" else Phase.done)
+        assert world.leftovers() == []
         world.check()
 
     run(story())

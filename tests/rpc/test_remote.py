@@ -7,18 +7,19 @@ import logging
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import aclosing, asynccontextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
 from godwit.contract.host import Host, Nothing
 from godwit.core.config import Tls
-from godwit.core.errors import Broken, Failed, GodwitError, Invalid, Refused, TimedOut, Unreachable
+from godwit.core.errors import Broken, Failed, GodwitError, Invalid, Refused, TimedOut, Unreachable, may_be_repeated
 from godwit.core.model import VmState, VmStatus
 from godwit.rpc import pki, remote, wire
-from godwit.rpc.remote import connect
+from godwit.rpc.remote import LONG_VERBS, Line, connect
 from godwit.rpc.serve import Listening, serve
 from godwit.rpc.transport import credentials_of_channel, grpc
+from godwit.rpc.wire import verbs
 
 from .conftest import ERRORS, Echo, Echoer, Number, Text
 
@@ -275,8 +276,9 @@ def test_no_answer_in_time(host_a_tls: Tls, manager_tls: Tls) -> None:
         limit_s, has_arrived = 0.5, False
         while not has_arrived:  # on a busy machine it may not have by then
             async with talking(host_a_tls, manager_tls, timeout_s=limit_s) as (servant, echo):
-                with pytest.raises(TimedOut, match=r"host-a's agent at 127.0.0.1"):
+                with pytest.raises(TimedOut, match=r"host-a's agent at 127.0.0.1") as late:
                     await echo.repeat(Text(text="!wait"))
+                assert may_be_repeated(late.value)
                 has_arrived = servant.entered.is_set()
                 servant.proceed.set()
             limit_s *= 2
@@ -443,3 +445,13 @@ async def cut(port: int) -> AsyncIterator[tuple[int, Callable[[], None]]]:
     server = await asyncio.start_server(plugged, "127.0.0.1", 0)
     async with server:
         yield server.sockets[0].getsockname()[1], break_all
+
+
+def test_a_verb_that_starts_or_ends_programs_has_longer() -> None:
+    line = Line(cast(Any, None), "host-a", "127.0.0.1:1", 10.0)
+    known = verbs(Host)
+    quick = {name for name, verb in known.items() if line.timeout_of(verb) == 10.0}
+
+    assert quick >= {"facts", "reserve", "testify", "vm_status"}
+    assert not quick & {"abort_incoming", "abort_outgoing", "release", "serve_disks", "discard_disks", "keep_disks"}
+    assert known.keys() >= LONG_VERBS - {"go"}, "no word is wrong"

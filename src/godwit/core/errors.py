@@ -94,6 +94,11 @@ class Broken(GodwitError):
     kind = "broken"
 
 
+def may_be_repeated(error: GodwitError) -> bool:
+    """No answer came: the order may or may not have been carried out, and whoever got it goes on or begins anew."""
+    return isinstance(error, Unreachable) or error.code == "no-answer"
+
+
 KINDS: dict[str, type[GodwitError]] = {
     each.kind: each
     for each in (Refused, NotFound, Invalid, Failed, Unreachable, TimedOut, Cancelled, Unresolved, Broken)

@@ -13,7 +13,7 @@ from godwit.core.migration import EventKind, Kind
 from godwit.core.model import DiskMove
 from godwit.core.phase import DEADLINES_S, Phase
 from godwit.core.plan import Plan
-from godwit.flow.ending import ASK_AGAIN_S, asked, phase, undone_by, warn
+from godwit.flow.ending import ASK_AGAIN_S, asked, persist, phase, undone_by, warn
 from godwit.flow.sides import Sides, order
 from godwit.flow.states import left_s
 
@@ -106,9 +106,9 @@ async def keep_new_disks(plan: Plan, sides: Sides) -> None:
     if not plan.disks:
         return
     wanted = order(plan.move)
-    await sides.destination.keep_disks(wanted)
+    await persist(lambda: sides.destination.keep_disks(wanted))
     await remove_old(plan, sides, plan.disks)
-    await sides.source.end_mirror(wanted)
+    await persist(lambda: sides.source.end_mirror(wanted))
 
 
 async def remove_old(plan: Plan, sides: Sides, moves: Iterable[DiskMove]) -> None:

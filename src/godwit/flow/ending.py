@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from typing import Any, TypeVar
 
 from godwit.contract.diary import Diary
-from godwit.core.errors import Broken, Cancelled, GodwitError, TimedOut, Unreachable, Unresolved
+from godwit.core.errors import Broken, Cancelled, Failed, GodwitError, TimedOut, Unresolved, may_be_repeated
 from godwit.core.migration import Event, EventKind
 from godwit.core.phase import DEADLINES_S, Phase
 
@@ -77,11 +77,13 @@ async def _undo(undo: Callable[[], Awaitable[Any]], diary: Diary, in_doubt_witho
 
 
 async def persist(order: Callable[[], Awaitable[T]]) -> T:
-    """An agent that is being restarted is asked again: orders may be repeated."""
+    """An agent that is being restarted, or too busy to answer, is asked again: orders may be repeated."""
     while True:
         try:
             return await order()
-        except Unreachable:
+        except Failed as error:
+            if not may_be_repeated(error):
+                raise
             await asyncio.sleep(ASK_AGAIN_S)
 
 
@@ -93,11 +95,13 @@ async def together(*works: Coroutine[Any, Any, None]) -> None:
 
 
 async def asked(question: Callable[[], Awaitable[T]], diary: Diary) -> T:
-    """The answer to an order that may be repeated; whoever is being restarted is asked again."""
+    """As `persist`, and each time the diary tells of it."""
     while True:
         try:
             return await question()
-        except Unreachable as error:
+        except Failed as error:
+            if not may_be_repeated(error):
+                raise
             await warn(diary, f"asking again: {error}")
             await asyncio.sleep(ASK_AGAIN_S)
 

@@ -18,8 +18,13 @@ from godwit.rpc.wire import ERROR_KEY, VERSION_KEY, WIRE_VERSION, Verb, decode, 
 
 Contract = TypeVar("Contract")
 
-LONG_VERBS = frozenset({"start_vm", "prepare_incoming", "prepare_outgoing", "hand_over", "go", "retire", "settle"})
-"""Verbs that may rightly take longer than an answer from memory does."""
+LONG_VERBS = frozenset(
+    {
+        *("start_vm", "prepare_incoming", "prepare_outgoing", "hand_over", "go", "retire", "settle"),
+        *("abort_incoming", "abort_outgoing", "release", "serve_disks", "discard_disks", "keep_disks"),
+    }
+)
+"""Verbs that may rightly take longer than an answer from memory does: a program starts or ends, or is waited for."""
 LONG_TIMEOUT_S = 120.0
 LONGEST_S = {
     "create_disk": 3600.0,
@@ -171,7 +176,8 @@ def _status(error: grpc.aio.AioRpcError, who: str, name: str) -> GodwitError:
         return decode_error(cast(bytes, told))
     code, detail = error.code(), json.dumps(error.details() or "")[1:-1][:300]
     if code is grpc.StatusCode.DEADLINE_EXCEEDED:
-        return TimedOut(f"{who} did not answer in time; look at `systemctl status godwit-agent` there, then ask again")
+        text = f"{who} did not answer in time; look at `systemctl status godwit-agent` there, then ask again"
+        return TimedOut(text, "no-answer")
     if code is grpc.StatusCode.RESOURCE_EXHAUSTED:
         return Invalid(f"a message to or from {who} is too large: {detail}")
     if code is grpc.StatusCode.UNIMPLEMENTED:

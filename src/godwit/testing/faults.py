@@ -8,7 +8,7 @@ from enum import StrEnum
 from typing import Any, cast
 
 from godwit.contract.host import Host
-from godwit.core.errors import Failed, Unreachable
+from godwit.core.errors import Failed, TimedOut, Unreachable
 
 
 class Fault(StrEnum):
@@ -18,6 +18,7 @@ class Fault(StrEnum):
     fails_after = "fails-after"
     hangs = "hangs"
     answer_lost = "answer-lost"
+    too_slow = "too-slow"
 
 
 STREAMS = frozenset({"copy", "mirror_disks", "watch", "console"})
@@ -72,6 +73,8 @@ class FaultyHost:
         self._spent = True
         if self._fault == Fault.fails_after:
             raise Failed(f"{self._verb} failed after it had done its work")
+        if self._fault == Fault.too_slow:
+            raise TimedOut(f"{self._verb} was not answered in time", "no-answer")
         raise Unreachable(f"the answer to {self._verb} was lost")
 
 
