@@ -17,7 +17,7 @@ MB = 10**6
 BEGUN = datetime(2026, 1, 1, tzinfo=UTC)
 
 
-def migration(id: str = "m2", **request: object) -> Migration:
+def migration(id: str = "m2", *, waited_ms: float = 0.0, **request: object) -> Migration:
     return Migration(
         id=id,
         vm="web",
@@ -27,6 +27,7 @@ def migration(id: str = "m2", **request: object) -> Migration:
         request=MigrationRequest.model_validate({"vm": "web", **request}),
         started_at=BEGUN,
         ended_at=BEGUN + timedelta(seconds=9),
+        waited_ms=waited_ms,
     )
 
 
@@ -41,7 +42,7 @@ def ended(number: int, at_ms: float, remaining_mb: int, *, throttle_percent: int
     )
 
 
-def told(*passes: PassReport, blackout_ms: float = 10.0, **request: object) -> Past:
+def told(*passes: PassReport, blackout_ms: float = 10.0, waited_ms: float = 0.0, **request: object) -> Past:
     handed = HandedOver(
         stopped_at_ms=0.0,
         resumed_at_ms=blackout_ms,
@@ -52,7 +53,7 @@ def told(*passes: PassReport, blackout_ms: float = 10.0, **request: object) -> P
         transferred_bytes=160 * MB,
         passes=passes,
     )
-    record = MigrationRecord(migration=migration("m1", **request), handed=handed)
+    record = MigrationRecord(migration=migration("m1", waited_ms=waited_ms, **request), handed=handed)
     (past,) = past_of(migration(plaintext=True), [record])
     return past
 
@@ -66,6 +67,10 @@ def test_its_fixed_part_and_what_was_done_besides_copying() -> None:
 
 def test_a_hand_over_that_waited_for_a_dead_agent_tells_nothing_of_devices() -> None:
     assert told(blackout_ms=600_000.0).fixed_ms == 0.0
+
+
+def test_what_it_waited_for_its_turn_is_not_what_every_move_takes() -> None:
+    assert told(plaintext=True, waited_ms=3000).around_ms == 9000 - 3000 - 4000 - 10
 
 
 def test_a_close_look_for_a_deadline_is_not_what_every_move_takes() -> None:

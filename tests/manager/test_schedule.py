@@ -55,6 +55,8 @@ def test_the_third_waits_until_one_has_ended(site: Site) -> None:
             site.doors["host-b"].held["prepare_incoming"].set()
             third = await ended(manager, "m3")
             assert third[0].text.startswith("waits for its turn")
+            begun = next(each for each in third if each.phase is Phase.checking)
+            assert 0 < manager.runner.migration("m3").waited_ms <= begun.at_ms
             assert phases(manager) == [Phase.done] * 3
             assert hosts(manager) == ["host-b"] * 3
 

@@ -11,6 +11,9 @@ from godwit.core.model import MIB
 from godwit.core.report import NetworkReport, Report
 from godwit.diagnosis.reporting import verdict
 
+TOLD_MS = 100.0
+"""Waiting for a turn that took less is not worth a word."""
+
 
 def write_html(report: Report, file: Path) -> None:
     """The file is a page that tells of this migration; `Refused` if it cannot be written."""
@@ -30,7 +33,7 @@ def print_report(report: Report) -> None:
             ("outcome", report.outcome + ("" if report.error is None else f": {report.error}")),
             ("settled", report.settled),
             ("started", report.started_at.isoformat(timespec="milliseconds")),
-            ("total", f"{format_ms(report.total_ms)}{_predicted(report.forecast.total_ms)}"),
+            ("total", f"{format_ms(report.total_ms)}{_waited(report)}{_predicted(report.forecast.total_ms)}"),
             ("blackout", f"{_blackout(report)}{_predicted(report.forecast.blackout_ms)}"),
             ("transferred", format_mib(report.transferred_bytes)),
             ("connections", verdict(report.connections, saw_all=report.saw_all)),
@@ -106,6 +109,11 @@ def _guest(report: Report) -> list[tuple[str, str]]:
         shown = f"{format_ms(abs(clock.skew_ms))} {'behind' if clock.skew_ms < 0 else 'ahead'}"
         shown += ", set" if clock.left_ms is not None else f", not set: {clock.why}" if clock.why else ""
     return [(name, text) for name, text in (("guest told", ", ".join(told)), ("guest clock", shown)) if text]
+
+
+def _waited(report: Report) -> str:
+    """Nothing where its turn came at once."""
+    return "" if report.waited_ms < TOLD_MS else f", {format_ms(report.waited_ms)} of it for its turn"
 
 
 def _predicted(time_ms: float | None) -> str:

@@ -158,6 +158,8 @@ class Migration(Fact):
     request: MigrationRequest
     started_at: datetime
     ended_at: datetime | None = None
+    waited_ms: float = 0.0
+    """Of the time between, for its turn."""
     error: str | None = None
     error_kind: str | None = None
     progress: Progress | None = None

@@ -219,6 +219,8 @@ class Report(Fact):
     started_at: datetime
     total_ms: float
     """From the request's start to its end."""
+    waited_ms: float = 0.0
+    """Of it, for its turn, of which no forecast tells."""
     blackout_ms: float | None = None
     """Source vCPUs stopped (STOP) until destination vCPUs run (RESUME), on one clock; none: they never stopped."""
     blackout_parts: BlackoutParts | None = None

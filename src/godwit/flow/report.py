@@ -59,6 +59,7 @@ def compose(
         settled=bool(settled and settled.settled),
         started_at=migration.started_at,
         total_ms=_total_ms(migration, events),
+        waited_ms=migration.waited_ms,
         forecast=forecast or Forecast(),
         timeline=tuple(TimelineEntry(at_ms=event.at_ms, event=event.text) for event in _told(events)),
         transferred_bytes=max((e.progress.transferred_bytes for e in events if e.progress), default=0),

@@ -51,6 +51,8 @@ class Book:
         fields: dict[str, Any] = {"phase": phase}
         if phase in ENDED:
             fields["ended_at"] = now
+        if phase is Phase.checking:
+            fields["waited_ms"] = round(self.elapsed_s * 1000, 3)
         if error:
             fields |= {"error": error.message, "error_kind": error.kind}
         elif phase is Phase.done:

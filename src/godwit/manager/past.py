@@ -56,7 +56,8 @@ def _past_of_disks(record: MigrationRecord, *, same_vm: bool) -> Past:
 
 
 def _total_ms(told: Migration) -> float:
-    return (told.ended_at - told.started_at).total_seconds() * 1000 if told.ended_at else 0.0
+    """From the moment on at which its turn had come."""
+    return (told.ended_at - told.started_at).total_seconds() * 1000 - told.waited_ms if told.ended_at else 0.0
 
 
 def _disks_ms(record: MigrationRecord) -> float:

@@ -41,7 +41,7 @@ class Metrics:
             buckets=BLACKOUT_BUCKETS_MS, registry=registry,
         )  # fmt: skip
         self._total_error = Histogram(
-            "godwit_forecast_total_error_percent", "Between the whole time foretold before the start and what it took.",
+            "godwit_forecast_total_error_percent", "Between the time foretold before the start and what it took.",
             buckets=ERROR_BUCKETS_PERCENT, registry=registry,
         )  # fmt: skip
 
@@ -54,7 +54,7 @@ class Metrics:
             if record.handed:
                 self._total.observe(event.at_ms)
                 self._blackout.observe(record.handed.blackout_ms)
-                self._compare(record.forecast, event.at_ms, record.handed.blackout_ms)
+                self._compare(record.forecast, event.at_ms - migration.waited_ms, record.handed.blackout_ms)
         elif event.kind is EventKind.observed:
             seen = (record.settled and record.settled.connections) or ()
             if seen:
