@@ -226,7 +226,7 @@ def test_a_host_is_drained_and_taken_back(godwit: Godwit, live: Live) -> None:
         ["rests", "stays", "-"],
         ["web-1", "moved", "host-b"],
     ]
-    assert lines[-1] == "host-a takes no new VMs; left there: rests"
+    assert lines[-1] == "left on host-a: rests; it takes no VMs until `godwit host activate host-a`"
     assert "host-a  draining" in godwit("host", "list")
     assert "host-a is being drained" in godwit("migrate", "web-1", "host-a", status=2)
     assert godwit("host", "activate", "host-a") == "host-a takes VMs again\n"

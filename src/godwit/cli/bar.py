@@ -50,7 +50,7 @@ class Bar:
         row.phase = event.phase.value if event.phase else row.phase
         row.copied = event.progress or row.copied
         if event.kind in LASTING:
-            self._console.print(f"{event.migration} {event.text}", highlight=False, markup=False)
+            self._console.print(f"{event.migration} {row.name}{event.text}", highlight=False, markup=False)
         if event.kind is EventKind.ended and not self._is_one:
             self.pause()
             del self._rows[event.migration]

@@ -84,16 +84,20 @@ class Crowd:
                     warn(f"godwit: {told.message}")
 
     def _interrupted(self) -> None:
-        answer = ask(", ".join(self.vms), self.interrupts) if self.is_terminal else Answer.cancel
+        answer = ask(self._names(), self.interrupts) if self.is_terminal else Answer.cancel
         if answer is Answer.detach:
-            raise Detached(", ".join(sorted(self._left)))
+            raise Detached(self._names())
         if answer is Answer.cancel:
             self._cancel()
+
+    def _names(self) -> str:
+        """The VMs whose moves have not ended."""
+        return ", ".join(vm for id, vm in self.vms.items() if id in self._left)
 
     def _cancel(self) -> None:
         """All that can be is being undone, what waits for its turn first; what must go on is waited for."""
         if self._is_cancelling and not self.is_terminal:
-            raise Cancelled(f"{', '.join(sorted(self._left))} are still being undone: see `godwit migration list`")
+            raise Cancelled(f"the moves of {self._names()} are still being undone: see `godwit migration list`")
         self._is_cancelling = True
         waits = {id: self.client.migration(id).phase is Phase.pending for id in self._left}
         for id in sorted(waits, key=lambda each: (not waits[each], each)):

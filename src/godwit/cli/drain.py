@@ -31,7 +31,7 @@ def drain(client: Client, host: str, *, parallel: str, is_sure: bool, json: bool
                 client, {each.migration: each.vm for each in begun.vms if each.migration}, interrupts, json=json
             )
         except Detached as detached:
-            warn(f"{host} is being drained: {detached} go on, see `godwit migration list`")
+            warn(f"{host} is being drained: the moves of {detached} go on, see `godwit migration list`")
             return
     verdicts = [*ended, *_staying(begun)]
     if json:
@@ -91,7 +91,7 @@ def _print_verdicts(begun: Drain, ended: list[Ended]) -> None:
         print_table(("VM", "VERDICT", "HOST", "TIME", "BLACKOUT", "WHY"), rows)
     left = [row[0] for row in rows if row[1] != "moved"]
     if left:
-        print(f"{begun.host} takes no new VMs; left there: {', '.join(left)}")
+        print(f"left on {begun.host}: {', '.join(left)}; it takes no VMs until `godwit host activate {begun.host}`")
     else:
         print(f"{begun.host} is empty, and takes no VMs until `godwit host activate {begun.host}`")
 

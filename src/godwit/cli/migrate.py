@@ -128,7 +128,9 @@ def _move_all(client: Migrations, requests: list[MigrationRequest], interrupts: 
         else:
             _move_several(client, requests, interrupts, json=json)
     except Detached as detached:
-        warn(f"migration {detached} goes on: see `godwit migration watch {detached}`")
+        one, several = f"migration {detached} goes on", f"the moves of {detached} go on"
+        where = f"`godwit migration watch {detached}`" if len(requests) == 1 else "`godwit migration list`"
+        warn(f"{one if len(requests) == 1 else several}: see {where}")
 
 
 def _move(client: Migrations, request: MigrationRequest, interrupts: Interrupts, *, json: bool) -> None:
@@ -160,12 +162,13 @@ def _move_several(client: Migrations, requests: list[MigrationRequest], interrup
         try:
             begun[client.migrate(request).id] = request.vm
         except GodwitError as error:
+            warn(f"godwit: {error.message}")
             refused.append(Ended(request.vm, error=error))
     ended = [*follow(client, begun, interrupts, json=json), *refused]
     if json:
         print_json([each.report for each in ended if each.report])
     for each in ended:
-        if each.error:
+        if each.error and (begun or each not in refused):
             warn(f"godwit: {each.error.message}")
         elif each.report and not json:
             print(summary(each.report))

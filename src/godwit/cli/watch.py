@@ -6,7 +6,7 @@ import signal
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from types import FrameType
 from typing import TYPE_CHECKING, Protocol, TextIO
@@ -38,13 +38,16 @@ class Display(Protocol):
 
 @dataclass
 class Lines:
-    """One line per event."""
+    """One line per event; `names` are the VMs of several migrations."""
 
     stream: TextIO
+    names: Mapping[str, str] = field(default_factory=dict)
 
     def show(self, event: Event) -> None:
         """A line."""
-        print(f"{event.migration} {event.at_ms / 1000:8.2f} s  {event.text}", file=self.stream, flush=True)
+        width = max(map(len, self.names.values()), default=0)
+        name = f" {self.names[event.migration]:{width}}" if width else ""
+        print(f"{event.migration}{name} {event.at_ms / 1000:8.2f} s  {event.text}", file=self.stream, flush=True)
 
     def pause(self) -> None:
         """Lines are never in the way."""
@@ -198,4 +201,4 @@ def display(*, json: bool, names: Mapping[str, str] | None = None) -> tuple[Disp
         from godwit.cli.bar import Bar
 
         return Bar(stream, names), True
-    return Lines(stream), sys.stdin.isatty() and sys.stderr.isatty()
+    return Lines(stream, names or {}), sys.stdin.isatty() and sys.stderr.isatty()
