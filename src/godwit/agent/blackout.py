@@ -61,6 +61,8 @@ class Blackout:
         self._overdue = False
         self.heard: Callable[[QmpEvent], None] = lambda _: None
         """Is told each event, too."""
+        self.why_broken: Failed | None = None
+        """Why the stream is being broken off, if it is."""
         self.stopped_at_ms: float | None = None
         self.timeline: list[TimelineEntry] = []
         """`at_ms` here is Unix time on the source's clock."""
@@ -250,7 +252,7 @@ class Blackout:
         except (GodwitError, TimeoutError) as error:
             log.warning("could not tell the destination of %s: %s", self._order.vm, error)
         if not was_lost:
-            self._settle(Failed(self._why(why), "stream-broke"))
+            self._settle(self.why_broken or Failed(self._why(why), "stream-broke"))
 
     async def _reason(self) -> str:
         told: str | None = self._answer.reason if self._answer else None

@@ -124,14 +124,18 @@ class Outgoing:
     async def abort(self) -> None:
         """The VM runs here as before; `Unresolved` if it is given away, or may be."""
         while self._tasks and not self._blackout.result.done():
-            if self._vm.owner.state == Ownership.offer:
-                with contextlib.suppress(Failed):  # there is no stream yet, or none any more
-                    await memory.break_off(self._vm.machine.monitor)
-            await asyncio.wait([self._blackout.result], timeout=BREAK_AGAIN_S)
+            await self._break_off()
         if self._vm.owner.state not in AT_HOME | {Ownership.died}:
             raise Unresolved(f"{self.order.vm} was given to {self._request.destination} and cannot be taken back")
         await self.belongings.undo()
         await self.close()
+
+    async def _break_off(self) -> None:
+        """The stream is broken, or a while has gone by."""
+        if self._vm.owner.state == Ownership.offer:
+            with contextlib.suppress(Failed):  # there is no stream yet, or none any more
+                await memory.break_off(self._vm.machine.monitor)
+        await asyncio.wait([self._blackout.result], timeout=BREAK_AGAIN_S)
 
     async def close(self) -> None:
         """Nothing of this attempt runs on; QEMU and journal stay as they are."""
@@ -176,13 +180,21 @@ class Outgoing:
             self._governor.stop()
             self._telling.finish()
 
+    @property
+    def _is_governed(self) -> bool:
+        return not (self.has_stopped or self._blackout.result.done() or self._vm.machine.gone.is_set())
+
     async def _govern(self) -> None:
-        while not (self.has_stopped or self._blackout.result.done() or self._vm.machine.gone.is_set()):
+        """Until the VM stops. What goes wrong ends the copying, and the move, if that was said to be ready already."""
+        while self._is_governed:
             try:
                 await self._governor.run()
             except Unreachable:
                 await self._vm.found_again()
             except Failed as error:
+                while self._telling.is_finished and self._is_governed:
+                    self._blackout.why_broken = error
+                    await self._break_off()
                 self._telling.finish(error)
                 return
 

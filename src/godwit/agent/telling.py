@@ -29,6 +29,11 @@ class Telling:
         self._events.append(event)
         self._wake()
 
+    @property
+    def is_finished(self) -> bool:
+        """Nobody hears anything more."""
+        return self._finished
+
     def finish(self, error: GodwitError | None = None) -> None:
         """Listeners come to their end; with an error they raise it. Only the first call counts."""
         if not self._finished:
