@@ -54,7 +54,7 @@ class Qemu:
 
 
 @asynccontextmanager
-async def governed(qemu: Qemu, port: int) -> AsyncIterator[Governor]:
+async def governed(qemu: Qemu, port: int, *, deadline_s: float | None = None) -> AsyncIterator[Governor]:
     machine = SimpleNamespace(qemu_pid=os.getpid(), monitor=qemu)
     vm = cast(LocalVm, SimpleNamespace(name="web", machine=machine))
     request = PrepareOutgoing(
@@ -68,6 +68,7 @@ async def governed(qemu: Qemu, port: int) -> AsyncIterator[Governor]:
         uri=f"tcp:127.0.0.1:{port}",
         multifd=True,
         max_blackout_ms=300,
+        deadline_s=deadline_s,
     )
     governor = Governor(vm, Telling("m1"), request)
     running = asyncio.create_task(governor.run())
@@ -114,3 +115,21 @@ async def test_the_limit_is_opened_at_once_to_what_short_passes_leave_again_and_
 
     assert qemu.limits[0] == FIRST_MS
     assert 13 in qemu.limits, "1.3 times the 10 ms that each of them took"
+
+
+async def test_a_deadline_that_comes_when_all_is_ready_ends_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It was for the copying; that the switch-over comes is what it goes on to see to."""
+    qemu, now_s = Qemu(), [1e3]
+    monkeypatch.setattr("godwit.agent.governor.monotonic", lambda: now_s[0])
+    monkeypatch.setattr("godwit.agent.governor.time", lambda: now_s[0])
+    async with governed(qemu, 1, deadline_s=60.0) as governor:
+        await governor.allow()
+        for number in range(1, 7):
+            qemu.left_mb = 1.0
+            governor.pass_ended(number, 1000 * now_s[0])
+            while len(governor.passes) < number:
+                await qemu.looked_at(qemu.looks + 1)
+            now_s[0] += 0.01 if number < 3 else 60.0
+        await qemu.looked_at(qemu.looks + 1)
+
+    assert qemu.limits[-1] > qemu.limits[0] > 0, "it is opened wider, because nothing has come of it"
