@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass
-from typing import cast
+from typing import Any, cast
 
 import pytest
 
-from godwit.contract.disks import Blank, CreateDisk
-from godwit.contract.host import Host, StartVm
+from godwit.contract.disks import Blank, CreateDisk, PlaceDisks
+from godwit.contract.host import Host, Nothing, StartVm
 from godwit.core.errors import Cancelled, Refused
 from godwit.core.migration import Kind, MigrationRequest
 from godwit.core.model import DatastoreFacts, Disk, VmSpec
-from godwit.core.phase import Phase
+from godwit.core.phase import DEADLINES_S, Phase
 from godwit.core.plan import Move
 from godwit.flow.migrate import migrate
 from godwit.testing.clock import run
@@ -84,14 +84,15 @@ class Stage:
         assert self.world.leftovers() == []
 
 
-async def a_stage(kind: Kind, *, runs: bool = True) -> Stage:
+async def a_stage(kind: Kind, *, runs: bool = True, preallocated: bool = False) -> Stage:
     world, disks = World(), list[Disk]()
     for host in (world.source, world.destination):
         local = DatastoreFacts(name="local", path="/local", shared=False, free_bytes=1 << 30, token=f"of {host.name}")
         host.told = host.told.model_copy(update={"datastores": (*host.told.datastores, local)})
     for name in ("data", "more"):
         order = CreateDisk(vm=SPEC.name, name=name, datastore="local", content=Blank(size_bytes=1 << 20))
-        disks.append(await world.source.create_disk(order))
+        disk = await world.source.create_disk(order)
+        disks.append(disk.model_copy(update={"preallocated": preallocated}))
     spec = SPEC.model_copy(update={"disks": tuple(disks)})
     if runs:
         await world.source.start_vm(StartVm(spec=spec, pinned=PINNED))
@@ -285,6 +286,30 @@ def test_a_copy_that_reads_otherwise_is_not_used(runs: bool) -> None:
         stage.assert_stayed()
         stage.world.destination.rots.clear()
         assert (await stage.tell(attempt=2)).phase == Phase.done
+        stage.assert_moved()
+
+    run(story())
+
+
+class Filling:
+    """A host whose file system cannot set room aside: every block of a preallocated disk is written."""
+
+    def __init__(self, host: Host) -> None:
+        self._host = host
+
+    def __getattr__(self, verb: str) -> Any:
+        return getattr(self._host, verb)
+
+    async def place_disks(self, request: PlaceDisks, /) -> Nothing:
+        await asyncio.sleep(2 * DEADLINES_S[Phase.preparing])
+        return await self._host.place_disks(request)
+
+
+@pytest.mark.parametrize("kind", [Kind.live, Kind.cold])
+def test_preallocated_disks_may_take_long_to_place(kind: Kind) -> None:
+    async def story() -> None:
+        stage = await a_stage(kind, runs=kind is Kind.live, preallocated=True)
+        await stage.tell({"destination": cast(Host, Filling(stage.world.destination))})
         stage.assert_moved()
 
     run(story())

@@ -12,6 +12,7 @@ import pytest
 
 from godwit.core.errors import Failed, Refused
 from godwit.core.model import MIB, DiskFormat
+from godwit.rpc.remote import LONGEST_S
 from godwit.storage import images
 from godwit.storage.directory import claimed
 
@@ -87,6 +88,22 @@ def test_a_blank_disk_takes_no_room(tmp_path: Path, format: DiskFormat) -> None:
 def test_a_preallocated_one_takes_all(tmp_path: Path, format: DiskFormat) -> None:
     run(images.make_blank(tmp_path / "disk", format=format, size_bytes=MIB, preallocated=True))
     assert (tmp_path / "disk").stat().st_blocks * 512 >= MIB
+
+
+def test_what_may_have_to_be_written_has_time_for_that(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    given: list[float] = []
+
+    async def look(*_: str, timeout_s: float) -> str:
+        given.append(timeout_s)
+        return ""
+
+    monkeypatch.setattr(images, "_qemu_img", look)
+    for preallocated in (False, True):
+        run(images.make_blank(tmp_path / "disk", format=DiskFormat.raw, size_bytes=MIB, preallocated=preallocated))
+
+    assert given == [images.LOOK_TIMEOUT_S, images.COPY_TIMEOUT_S]
+    assert given[1] < LONGEST_S["place_disks"]
+    assert given[1] < LONGEST_S["create_disk"]
 
 
 @pytest.mark.parametrize("format", list(DiskFormat))

@@ -28,8 +28,9 @@ async def placed(plan: Plan, sides: Sides) -> AsyncIterator[None]:
         yield
         return
     async with undone_by(lambda: discard(plan, sides), sides.diary):
-        async with phase(Phase.preparing, sides.diary):
-            disks = tuple(move.to for move in plan.disks)
+        disks = tuple(move.to for move in plan.disks)
+        filled = any(each.preallocated for each in disks)  # there is a file system where that takes as long as copying
+        async with phase(Phase.preparing, sides.diary, limit_s=limit_s(plan) if filled else None):
             await sides.destination.place_disks(PlaceDisks(**order(plan.move).model_dump(), disks=disks))
         yield
 

@@ -29,14 +29,15 @@ LONG_TIMEOUT_S = 120.0
 LONGEST_S = {
     "create_disk": 3600.0,
     "stop_vm": 660.0,
-    "place_disks": 120.0,
+    "place_disks": 3600.0,
     "finish_disks": 60.0,
-    "digest_disks": 3600.0,
+    "digest_disks": 14 * 24 * 3600.0,
     "end_mirror": 60.0,
     "measure": 30.0,
     "tell_guest": 660.0,
 }
-"""For a disk image that is copied, and for a guest that is given ten minutes to switch off."""
+"""For a disk image that is copied or filled, for disks that are read from end to end, which the phase has a deadline
+for, and for a guest that is given ten minutes to switch off."""
 
 _METADATA = ((VERSION_KEY, str(WIRE_VERSION)),)
 

@@ -44,9 +44,11 @@ async def look(path: Path) -> DiskImage:
 
 
 async def make_blank(place: Path, *, format: DiskFormat, size_bytes: int, preallocated: bool = False) -> None:
-    """The file is a disk of zeros that takes hardly any room, or has all that it will ever need."""
-    room = ("-o", "preallocation=falloc") if preallocated else ()
-    await _qemu_img("create", "-q", "-f", format, *room, str(place), str(size_bytes), timeout_s=LOOK_TIMEOUT_S)
+    """The file is a disk of zeros that takes hardly any room, or has all that it will ever need: where the file system
+    has no fallocate (NFS before 4.2), every block of that is written.
+    """
+    room, limit_s = (("-o", "preallocation=falloc"), COPY_TIMEOUT_S) if preallocated else ((), LOOK_TIMEOUT_S)
+    await _qemu_img("create", "-q", "-f", format, *room, str(place), str(size_bytes), timeout_s=limit_s)
 
 
 async def copy(image: DiskImage, place: Path, *, format: DiskFormat, size_bytes: int) -> None:
