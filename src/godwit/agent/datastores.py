@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import concurrent.futures
 import os
-from collections.abc import Iterable
+import threading
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from pathlib import Path
+from typing import TypeVar
 
 from godwit.core.config import AgentConfig
 from godwit.core.errors import Failed, NotFound, Refused
@@ -18,7 +21,9 @@ LOOK_AGAIN_S = 10.0
 """An iSCSI target is asked again after this; each look opens connections."""
 
 LOOK_S = 3.0
-"""A target that has not told all by then is not there; whoever asks for facts waits no longer than five seconds."""
+"""What has not told all by then is not there; whoever asks for facts waits no longer than five seconds."""
+
+T = TypeVar("T")
 
 
 class Datastores:
@@ -32,6 +37,8 @@ class Datastores:
         }
         self._known = self._own
         self._seen: dict[str, tuple[float, DatastoreFacts | None]] = {}
+        self._asked: dict[Datastore, tuple[float, asyncio.Future[DatastoreFacts | None]]] = {}
+        """Directories whose file systems have not answered yet, and since when."""
 
     def use(self, told: Iterable[Datastore]) -> None:
         """The manager's datastores are these."""
@@ -59,9 +66,9 @@ class Datastores:
 
     async def facts(self) -> tuple[DatastoreFacts, ...]:
         """Of those that are there now, by name."""
-        asked = await asyncio.gather(*(self._look(each) for each in self._iscsi()))
-        seen = [*_facts(self._known), *(each for each in asked if each)]
-        return tuple(sorted(seen, key=lambda each: each.name))
+        looks = {"directory": self._look_into, "iscsi": self._look}
+        asked = await asyncio.gather(*(looks[each.kind](each) for each in self._known.values()))
+        return tuple(sorted((each for each in asked if each), key=lambda each: each.name))
 
     async def unit(self, disk: Disk) -> None:
         """It is there, and large enough; `NotFound` or `Refused` says what is not."""
@@ -72,8 +79,15 @@ class Datastores:
                 return
         raise NotFound(f"{self._host} does not see {disk.path}, or it is too small: look at that target", "no-unit")
 
-    def _iscsi(self) -> list[Datastore]:
-        return [each for each in self._known.values() if each.kind == "iscsi"]
+    async def _look_into(self, datastore: Datastore) -> DatastoreFacts | None:
+        """What a directory is now; none: it is not there, or its file system (a server of NFS) does not answer."""
+        loop = asyncio.get_running_loop()
+        if datastore not in self._asked:
+            self._asked[datastore] = loop.time(), _beside(lambda: _facts(datastore))
+            self._asked[datastore][1].add_done_callback(lambda _: self._asked.pop(datastore))
+        since_s, told = self._asked[datastore]
+        await asyncio.wait({told}, timeout=max(0.0, since_s + LOOK_S - loop.time()))
+        return told.result() if told.done() else None
 
     async def _look(self, datastore: Datastore) -> DatastoreFacts | None:
         """What it told when it was asked last, which is a little while ago at most; none: it does not answer."""
@@ -96,18 +110,29 @@ class Datastores:
         return seen
 
 
-def _facts(known: dict[str, Datastore]) -> Iterable[DatastoreFacts]:
-    for name in sorted(known):
-        each = known[name]
-        if each.kind != "directory":
-            continue
-        with suppress(OSError):  # its directory is not there
-            free = free_bytes(Path(each.path))
-            yield DatastoreFacts(
-                name=name,
-                path=each.path,
-                shared=each.shared,
-                free_bytes=free,
-                token=directory.token(Path(each.path)),
-                writable=os.access(each.path, os.W_OK),
-            )
+def _facts(datastore: Datastore) -> DatastoreFacts | None:
+    with suppress(OSError):  # its directory is not there
+        free = free_bytes(Path(datastore.path))
+        return DatastoreFacts(
+            name=datastore.name,
+            path=datastore.path,
+            shared=datastore.shared,
+            free_bytes=free,
+            token=directory.token(Path(datastore.path)),
+            writable=os.access(datastore.path, os.W_OK),
+        )
+    return None
+
+
+def _beside(work: Callable[[], T]) -> asyncio.Future[T]:
+    """In a thread of its own: one that hangs takes no place from others, and does not keep the agent from ending."""
+    told = concurrent.futures.Future[T]()
+
+    def run() -> None:
+        try:
+            told.set_result(work())
+        except BaseException as error:
+            told.set_exception(error)
+
+    threading.Thread(target=run, name="datastore", daemon=True).start()
+    return asyncio.wrap_future(told)
