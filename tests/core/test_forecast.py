@@ -158,6 +158,16 @@ def test_without_a_past_what_was_measured_counts() -> None:
     assert here.stream_bytes_per_s == pytest.approx(94 * MB)
 
 
+def test_the_first_move_is_as_fast_as_processors_and_slower_if_it_is_encrypted() -> None:
+    def first(accelerator: Accelerator, *, plaintext: bool) -> float:
+        link, request = Measured(link_bytes_per_s=5000 * MB), wants(plaintext=plaintext)
+        found = grounds(link, [], memory_bytes=MEMORY, accelerator=accelerator, request=request)
+        return found.stream_bytes_per_s
+
+    assert first(Accelerator.tcg, plaintext=False) < first(Accelerator.tcg, plaintext=True)
+    assert first(Accelerator.tcg, plaintext=True) < first(Accelerator.kvm, plaintext=True)
+
+
 def test_earlier_moves_correct_what_was_measured() -> None:
     here = given_(Measured(link_bytes_per_s=100 * MB, resident_bytes=50 * MB), past(), past(fixed_ms=13.0))
 

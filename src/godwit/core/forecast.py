@@ -30,6 +30,9 @@ AFTER_S, AFTER_SHARE = 1.0, 0.05
 """Kept free of a deadline for what comes after the copying: the settling, or the undoing."""
 WARM_UP_MS = {Accelerator.tcg: 55.0, Accelerator.kvm: 2.0}
 """From RESUME to the guest's first answer: TCG translates everything anew (measured: 45 to 65 ms)."""
+ENCRYPTED_BYTES_PER_S = {Accelerator.tcg: 1e8, Accelerator.kvm: 1e9}
+PLAIN_BYTES_PER_S = {Accelerator.tcg: 2.5e8, Accelerator.kvm: 1e9}
+"""Where no earlier move tells, a stream is not faster: by then processors are its limit (TCG: measured with two)."""
 LINK_SHARE = 0.94
 """Of what a link carries, what arrives as memory: headers take the rest (1448 of 1538 bytes on the wire)."""
 FEW = 3
@@ -123,7 +126,8 @@ def grounds(
     fixed += [FIXED_MS] if len(fixed) < FEW else []
     mine = [each for each in past if each.same_vm]
     link = measured.link_bytes_per_s * LINK_SHARE or math.inf
-    stream = smoothed([each.stream_bytes_per_s for each in past if each.stream_bytes_per_s], min(link, 1e9))
+    most = (PLAIN_BYTES_PER_S if request.plaintext else ENCRYPTED_BYTES_PER_S)[accelerator]
+    stream = smoothed([each.stream_bytes_per_s for each in past if each.stream_bytes_per_s], min(link, most))
     known = min(stream, link, request.bandwidth_bytes_per_s or math.inf)
     first = measured.resident_bytes or memory_bytes
     if mine and mine[-1].sent_bytes:
