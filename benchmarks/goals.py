@@ -117,9 +117,16 @@ def brief(found: dict[str, Any]) -> str:
         if "virsh" in peers and "godwit" in peers:
             pair = peers["virsh"], peers["godwit"]
             words = [_beside(pair, name, digits) for name, digits in (("stall_ms", 0), ("blackout_ms", 0))]
-            rows.append((case, *words, _beside(pair, "command_ms", 0), f"{pair[0]['n']}, {pair[1]['n']}"))
+            both = pair[0]["n"] and pair[1]["n"]
+            command = _beside(pair, "command_ms", 0) if both else " → ".join(map(_end, pair))
+            rows.append((case, *words, command, f"{pair[0]['n']}, {pair[1]['n']}"))
     heads = ("case", "the client's longest wait", "blackout", "the whole command", "moves")
     return table(heads, rows) + "\n"
+
+
+def _end(summary: Summary) -> str:
+    """How long its commands took, or how they ended without a move."""
+    return f"{summary['command_ms']['median']:.0f} ms" if summary["n"] else ", ".join(summary["outcomes"])
 
 
 def _beside(pair: Sequence[Summary], name: str, digits: int) -> str:

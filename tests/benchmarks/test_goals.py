@@ -81,6 +81,14 @@ def test_misses_come_first_and_the_brief_table_has_both() -> None:
     assert "| idle-1gbit | 200 → 60 ms (0.30) | 100 → 10 ms (0.10) | 1000 → 1100 ms (1.10) | 1, 1 |" in brief(found())
 
 
+def test_the_brief_table_says_how_it_ended_where_virsh_moved_nothing() -> None:
+    case = "dirties-faster-than-the-link"
+    ours = run("godwit", stall_ms=60, blackout_ms=10, command_ms=45_000, case=case)
+    theirs = ours.model_copy(update={"peer": "virsh", "outcome": "not within 60 s"})
+
+    assert f"| {case} | - | - | not within 60 s → 45000 ms | 0, 1 |" in brief(found([theirs, ours]))
+
+
 def test_only_what_lies_between_the_marks_is_replaced() -> None:
     text = "before\n<!-- bench -->\nold\n<!-- /bench -->\nafter <!-- other -->\n"
 
