@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -155,3 +156,20 @@ async def test_what_was_given_away_and_not_fetched_is_retired_when_its_migration
 
     assert [(each.what, each.where, each.removed) for each in told] == [("a, given away", "migration m1", True)]
     assert retired == moved[:1]
+
+
+async def test_programs_are_looked_for_once_and_beside_the_loop(vms: Vms, monkeypatch: pytest.MonkeyPatch) -> None:
+    looked: list[int] = []
+    look = process.in_our_network
+
+    def noted() -> Iterator[process.Seen]:
+        looked.append(threading.get_ident())
+        return look()
+
+    monkeypatch.setattr(process, "in_our_network", noted)
+    for name in ("web-1", "web-2"):
+        directory(vms, name)
+
+    assert len(await found(vms)) == 2
+    assert len(looked) == 1
+    assert looked[0] != threading.get_ident()

@@ -44,13 +44,14 @@ class Found:
 async def find(vms: Vms, *, tunnels: set[str]) -> list[Found]:
     """Everything, `tunnels` being those that relays need."""
     ports = [] if vms.is_starting() else await _ports(vms, tunnels)
-    return [*_journals(vms), *_processes(vms), *_directories(vms), *_links(vms, tunnels), *ports]
+    seen = await _programs()
+    return [*_journals(vms), *_processes(vms, seen), *_directories(vms, seen), *_links(vms, tunnels), *ports]
 
 
 async def sweep(vms: Vms) -> None:
     """What an agent that was killed had begun and not yet written down is gone: it was nobody's yet."""
-    swept = await removed(list(_processes(vms)))
-    for each in (*swept, *await removed(list(_directories(vms)))):
+    swept = await removed(list(_processes(vms, await _programs())))
+    for each in (*swept, *await removed(list(_directories(vms, await _programs())))):
         log.warning("%s (%s) is left over: %s", each.what, each.where, each.remedy or "removed")
 
 
@@ -149,10 +150,17 @@ def _died(vms: Vms, name: str) -> Callable[[], Awaitable[None]]:
     return write
 
 
-def _processes(vms: Vms) -> Iterator[Found]:
+async def _programs() -> list[process.Seen]:
+    """In this host's network. There may be thousands on the host: looked for beside the loop, before the agent's VMs,
+    so that none of those that start meanwhile is taken for nobody's.
+    """
+    return await asyncio.to_thread(lambda: list(process.in_our_network()))
+
+
+def _processes(vms: Vms, seen: Iterable[process.Seen]) -> Iterator[Found]:
     """QEMUs and keepers in this host's network that belong to no VM that the agent has."""
     ours = {pid for vm in vms.all() for pid in (vm.machine.qemu_pid, vm.machine.keeper_pid)}
-    for each in process.in_our_network():
+    for each in seen:
         name = _vm_of(each.argv, vms.config.run_dir / "vms")
         if name is None or each.pid in ours or vms.is_starting(name):
             continue
@@ -186,10 +194,11 @@ def _end(pid: int, run_dir: Path) -> Callable[[], Awaitable[None]]:
     return end
 
 
-def _directories(vms: Vms) -> Iterator[Found]:
+def _directories(vms: Vms, seen: Iterable[process.Seen]) -> Iterator[Found]:
+    used = {_vm_of(each.argv, vms.config.run_dir / "vms") for each in seen}
     for directory in sorted((vms.config.run_dir / "vms").glob("*")):
         name = directory.name
-        if vms.has(name) or vms.is_starting(name) or _is_used(directory):
+        if vms.has(name) or vms.is_starting(name) or name in used:
             continue
         state = vms.owner(directory.name).state
         safe = state in OVER | {Ownership.lost}
@@ -202,10 +211,6 @@ def _directories(vms: Vms) -> Iterator[Found]:
             await asyncio.to_thread(shutil.rmtree, directory)
 
         yield Found(told, remove if safe else None)
-
-
-def _is_used(directory: Path) -> bool:
-    return any(_vm_of(each.argv, directory.parent) == directory.name for each in process.in_our_network())
 
 
 def _links(vms: Vms, tunnels: set[str]) -> Iterator[Found]:

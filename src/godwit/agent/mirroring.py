@@ -128,7 +128,7 @@ class Mirroring:
         if self._running(request.vm):
             await mirror.flush(machine.monitor)
         for move in request.moves:
-            _mark(move, request)
+            await asyncio.to_thread(_mark, move, request)
             yield await _copied(machine, move, watch)
 
     async def finish(self, order: Order) -> Finished:
@@ -208,10 +208,10 @@ class Mirroring:
             await mirror.break_off(machine.monitor, request.moves)
             await self._machine(request, tuple(move.disk for move in request.moves))  # opened again
             known = known.model_copy(update={"request": request})
-        note.write(known)
+        await note.keep(known)
         if began_ms := await self._start_missing(machine, known):
             known = known.model_copy(update={"started_at_ms": began_ms})
-            note.write(known)
+            await note.keep(known)
         return known
 
     async def _start_missing(self, machine: Machine, known: Mirrored) -> float | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 from pathlib import Path
 from typing import Generic, TypeVar
@@ -39,6 +40,15 @@ class Note(Generic[Kept]):
             os.replace(draft, self._path)
         except OSError as error:
             raise Failed(f"{self._path} cannot be written: {error.strerror}; make room there", "disk-full") from error
+
+    async def keep(self, kept: Kept) -> None:
+        """As `write`, beside the loop: a disk that is busy takes its time."""
+        writing = asyncio.ensure_future(asyncio.to_thread(self.write, kept))
+        try:
+            await asyncio.shield(writing)
+        except asyncio.CancelledError:
+            await asyncio.wait({writing})  # or who writes next shares its draft
+            raise
 
     def drop(self) -> None:
         """Nothing is said any more."""
