@@ -6,12 +6,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from godwit.core.convergence import Action
+from godwit.core.convergence import FIXED_MS, Action
 from godwit.core.dirtying import Dirtied, Dirtying, in_turn
 from godwit.core.errors import Refused
 from godwit.core.forecast import (
     AROUND_MS,
-    FIXED_MS,
     LEAST_FIXED_MS,
     NOTHING,
     THOROUGH_MS,

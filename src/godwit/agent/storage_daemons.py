@@ -55,7 +55,7 @@ class StorageDaemons:
         if machine:
             await machine.retire()
         self._known.pop(vm, None)
-        await Machine.sweep(self._place(vm))
+        await Machine.clear(self._place(vm))
 
     async def close(self) -> None:
         """We no longer look at them; they go on."""

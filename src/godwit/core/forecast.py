@@ -11,15 +11,24 @@ import statistics
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from godwit.core.convergence import WIDEN_PASSES, WIDEN_S, Action, Decision, Goals, Sample, decide, limit_ms, slowed
+from godwit.core.convergence import (
+    FIXED_MS,
+    WIDEN_PASSES,
+    WIDEN_S,
+    Action,
+    Decision,
+    Goals,
+    Sample,
+    decide,
+    limit_ms,
+    slowed,
+)
 from godwit.core.dirtying import Dirtied, Dirtying, dirtying
 from godwit.core.errors import Refused
 from godwit.core.migration import MigrationRequest
 from godwit.core.model import Accelerator, Fact
 from godwit.core.report import Forecast
 
-FIXED_MS = 12.0
-"""Blackout that does not depend on what remains, where no earlier move tells: devices saved and loaded, the token."""
 LEAST_FIXED_MS = 2.0
 """Nothing saves and loads devices faster."""
 AROUND_MS = 600.0

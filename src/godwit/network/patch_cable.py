@@ -50,12 +50,6 @@ class Cable:
         """Ours."""
         return f"{JOINTS}{self.tap[3:]}"
 
-    def is_there(self) -> bool:
-        """Both halves are."""
-        with suppress(NotFound):
-            return index_of(self.joint) > 0
-        return False
-
     def lay(self, *, mtu: int, muted: bool, makes_checksums: bool) -> None:
         """It is there, up, joined to the tap, which is up too, and not yet in the switch. On failure nothing is left.
 

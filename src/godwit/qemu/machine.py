@@ -146,11 +146,6 @@ class Machine:
         return left
 
     @staticmethod
-    async def sweep(run_dir: Path) -> None:
-        """Whatever a dead one left there is gone."""
-        await _remove(run_dir)
-
-    @staticmethod
     async def clear(run_dir: Path) -> None:
         """Keeper and QEMU that are named there are gone, whether they answer or not, and so is the directory."""
         await _remove(run_dir)
