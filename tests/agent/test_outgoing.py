@@ -17,7 +17,7 @@ from godwit.core.errors import Failed
 from godwit.core.model import VmState
 from godwit.core.ownership import Cue, Ownership
 from godwit.host.journal_file import JournalFile
-from godwit.qemu.evidence import History
+from godwit.qemu.evidence import History, LoggedEvent
 from godwit.qemu.machine import Machine
 from godwit.qemu.monitor import QmpEvent
 from godwit.testing.world import PINNED, SPEC
@@ -50,6 +50,7 @@ class Qemu:
         self.events: asyncio.Queue[QmpEvent] = asyncio.Queue()
         self.status = "active"
         self.yanks = 0
+        self.said: tuple[LoggedEvent, ...] = ()
 
     def listening(self) -> Qemu:
         return self
@@ -64,7 +65,7 @@ class Qemu:
         return await self.events.get()
 
     async def history(self) -> History:
-        return History((), is_alive=True)
+        return History(self.said, is_alive=True)
 
     async def runstate(self) -> str:
         return "running"
@@ -102,14 +103,18 @@ async def nothing(*_: object) -> Nothing:
     return Nothing()
 
 
+def a_vm_that_is_sent(directory: Path) -> tuple[LocalVm, Qemu]:
+    owner, qemu = Owner(JournalFile(directory / "journal"), boot_id="boot"), Qemu()
+    owner.take(Cue.started)
+    owner.take(Cue.offered, migration="m1", epoch=1)
+    return LocalVm(Passport(spec=SPEC, pinned=PINNED), owner, cast(Machine, qemu), VmState.running), qemu
+
+
 async def test_a_stream_that_stalls_once_it_was_ready_is_broken_off_for_that_reason(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("godwit.agent.outgoing.BREAK_AGAIN_S", 0.001)
-    owner, qemu = Owner(JournalFile(tmp_path / "journal"), boot_id="boot"), Qemu()
-    owner.take(Cue.started)
-    owner.take(Cue.offered, migration="m1", epoch=1)
-    vm = LocalVm(Passport(spec=SPEC, pinned=PINNED), owner, cast(Machine, qemu), VmState.running)
+    vm, qemu = a_vm_that_is_sent(tmp_path)
     aborted: list[Order] = []
 
     async def abort(order: Order, /) -> Nothing:
@@ -125,5 +130,17 @@ async def test_a_stream_that_stalls_once_it_was_ready_is_broken_off_for_that_rea
         await outgoing.abort()
 
     assert stalled.value.code == "stream-stalled"
-    assert (owner.state, qemu.yanks) == (Ownership.own, 2)
+    assert (vm.owner.state, qemu.yanks) == (Ownership.own, 2)
     assert aborted == [GOES.order()]
+
+
+async def test_an_agent_that_was_restarted_knows_when_the_copying_began(tmp_path: Path) -> None:
+    vm, qemu = a_vm_that_is_sent(tmp_path)
+    said = [("MIGRATION", "setup", 7.0), ("MIGRATION", "failed", 9.0), ("MIGRATION", "setup", 1e6)]
+    qemu.said = tuple(LoggedEvent(n, QmpEvent(e, {"status": s}, at)) for n, (e, s, at) in enumerate(said, 1))
+    outgoing = Outgoing(vm, GOES, cast(Peer, SimpleNamespace()))
+    outgoing._governor.run = asyncio.Event().wait  # type: ignore[assignment]
+    await outgoing.resume()
+    await outgoing.close()
+
+    assert outgoing._began_ms == 1e6

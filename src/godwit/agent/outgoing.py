@@ -102,6 +102,8 @@ class Outgoing:
     async def resume(self) -> None:
         """After the agent's own restart: whatever the journal says was begun goes on."""
         if self._vm.owner.is_about(self.order) and self._vm.owner.state not in AT_HOME:
+            with contextlib.suppress(GodwitError):
+                self._began_ms = (await self._vm.machine.history()).began_at_ms()
             await self._begin()
 
     async def copy(self) -> AsyncIterator[Event]:
@@ -147,7 +149,8 @@ class Outgoing:
     async def _begin(self) -> None:
         """Begins once, whoever asks first; returns when QEMU's events are heard."""
         if not self._tasks:
-            self._began_ms = time.time() * 1000
+            if self._vm.owner.state in AT_HOME:
+                self._began_ms = time.time() * 1000
             self._tasks = [asyncio.create_task(self._run()), asyncio.create_task(self._govern())]
         begun = asyncio.create_task(self._blackout.course.begun.wait())
         waited: set[asyncio.Future[Any]] = {begun, self._tasks[0], self._blackout.result}

@@ -161,7 +161,7 @@ class HandedOver(Fact):
     rest_ms: float = 0.0
     """Of that, for what remained to be sent."""
     copying_ms: float = 0.0
-    """From the first byte to STOP."""
+    """From the first byte to STOP; 0: nobody knows any more."""
     compression: str = "none"
     transferred_bytes: int
     passes: tuple[PassReport, ...] = ()

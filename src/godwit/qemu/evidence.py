@@ -44,6 +44,11 @@ class History:
         begun = [index for index, each in enumerate(self.events) if _begins_a_stream(each.event)]
         return replace(self, events=self.events[begun[-1] :]) if begun else self
 
+    def began_at_ms(self) -> float | None:
+        """Unix time at which the last stream began; none: that is not in it."""
+        begun = [each.event.at_ms for each in self.events if _begins_a_stream(each.event)]
+        return begun[-1] if begun else None
+
     def resumed(self) -> bool | None:
         """RESUME stands in it; none: it may have been said, and is not there."""
         if any(each.event.name == "RESUME" for each in self.events):
