@@ -13,7 +13,7 @@ from godwit.agent.incoming import Incoming
 from godwit.agent.local import LocalVm, Passport
 from godwit.agent.owner import Owner
 from godwit.agent.vms import Vms
-from godwit.contract.host import Go, PrepareIncoming
+from godwit.contract.host import Go
 from godwit.core.config import Waits
 from godwit.core.errors import Failed, TimedOut, Unreachable
 from godwit.core.model import VmState
@@ -21,22 +21,9 @@ from godwit.core.ownership import Cue, Record
 from godwit.host.journal_file import JournalFile
 from godwit.qemu.evidence import History
 from godwit.qemu.machine import Machine
-from godwit.testing.world import PINNED, SPEC
+from godwit.testing.world import COMES, PINNED, SPEC
 
 pytestmark = pytest.mark.anyio
-
-COMES = PrepareIncoming(
-    migration="m1",
-    attempt=1,
-    epoch=1,
-    vm=SPEC.name,
-    spec=SPEC,
-    pinned=PINNED,
-    source="host-a",
-    source_peer_address="192.0.2.1:7411",
-    source_address="192.0.2.1",
-    multifd=True,
-)
 
 
 class Disk(JournalFile):

@@ -11,34 +11,15 @@ from typing import Any, cast
 import pytest
 
 from godwit.agent.agent import Agent
-from godwit.contract.host import Order, OutgoingReady, PrepareIncoming, PrepareOutgoing
+from godwit.contract.host import OutgoingReady, PrepareIncoming
 from godwit.core.config import AgentConfig, Tls
 from godwit.core.errors import TimedOut
 from godwit.core.ownership import Cue
-from godwit.testing.world import PINNED, SPEC
+from godwit.testing.world import COMES, GOES, ORDER, SPEC
 
 pytestmark = pytest.mark.anyio
 
 NOWHERE = Path("/nowhere")
-ORDER = Order(migration="m1", attempt=1, epoch=1, vm=SPEC.name)
-COMES = PrepareIncoming(
-    **ORDER.model_dump(),
-    spec=SPEC,
-    pinned=PINNED,
-    source="host-a",
-    source_peer_address="192.0.2.1:7411",
-    source_address="192.0.2.1",
-    multifd=True,
-)
-GOES = PrepareOutgoing(
-    **ORDER.model_dump(),
-    destination="host-b",
-    peer_address="192.0.2.2:7411",
-    destination_address="192.0.2.2",
-    uri="tcp:192.0.2.2:4444",
-    multifd=True,
-    max_blackout_ms=300,
-)
 
 
 @pytest.fixture

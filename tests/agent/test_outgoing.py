@@ -12,7 +12,7 @@ import pytest
 from godwit.agent.local import LocalVm, Passport
 from godwit.agent.outgoing import Outgoing
 from godwit.agent.owner import Owner
-from godwit.contract.host import Nothing, Order, Peer, PrepareOutgoing
+from godwit.contract.host import Nothing, Order, Peer
 from godwit.core.errors import Failed
 from godwit.core.model import VmState
 from godwit.core.ownership import Cue, Ownership
@@ -20,22 +20,9 @@ from godwit.host.journal_file import JournalFile
 from godwit.qemu.evidence import History, LoggedEvent
 from godwit.qemu.machine import Machine
 from godwit.qemu.monitor import QmpEvent
-from godwit.testing.world import PINNED, SPEC
+from godwit.testing.world import GOES, PINNED, SPEC
 
 pytestmark = pytest.mark.anyio
-
-GOES = PrepareOutgoing(
-    migration="m1",
-    attempt=1,
-    epoch=1,
-    vm=SPEC.name,
-    destination="host-b",
-    peer_address="192.0.2.2:7411",
-    destination_address="192.0.2.2",
-    uri="tcp:192.0.2.2:4444",
-    multifd=True,
-    max_blackout_ms=300,
-)
 
 
 class Qemu:

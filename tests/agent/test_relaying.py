@@ -14,28 +14,16 @@ from godwit.agent.local import Plug
 from godwit.agent.relaying import Home, Relay
 from godwit.agent.relays import Relays
 from godwit.agent.standing import RelayRecord
-from godwit.contract.host import Heard, Order, Peer, PrepareOutgoing
+from godwit.contract.host import Heard, Order, Peer
 from godwit.core.config import AgentConfig, Tls
 from godwit.core.errors import Failed, NotFound, Refused
 from godwit.network.relay import Turnout
-from godwit.testing.world import SPEC
+from godwit.testing.world import GOES, SPEC
 
 pytestmark = pytest.mark.anyio
 
 NOWHERE = Path("/nowhere")
 PLUG = Plug(tap="gw-nowhere", bridge="br-nowhere", mac=SPEC.nics[0].mac)
-GOES = PrepareOutgoing(
-    migration="m1",
-    attempt=1,
-    epoch=1,
-    vm=SPEC.name,
-    destination="host-b",
-    peer_address="192.0.2.2:7411",
-    destination_address="192.0.2.2",
-    uri="tcp:192.0.2.2:4444",
-    multifd=True,
-    max_blackout_ms=300,
-)
 
 
 class Switch:

@@ -11,24 +11,12 @@ import pytest
 
 from godwit.agent import relays
 from godwit.agent.relays import Relays
-from godwit.contract.host import Order, Peer, PrepareIncoming
+from godwit.contract.host import Order, Peer
 from godwit.core.config import AgentConfig, Tls
 from godwit.core.errors import Unreachable
-from godwit.testing.world import PINNED, SPEC
+from godwit.testing.world import COMES
 
 NOWHERE = Path("/nowhere")
-CAME = PrepareIncoming(
-    migration="m7",
-    attempt=1,
-    epoch=1,
-    vm=SPEC.name,
-    spec=SPEC,
-    pinned=PINNED,
-    source="host-a",
-    source_peer_address="192.0.2.1:7411",
-    source_address="192.0.2.1",
-    multifd=True,
-)
 
 
 def tell(peer: Any) -> None:
@@ -38,7 +26,7 @@ def tell(peer: Any) -> None:
         migration_address="127.0.0.1",
         tls=Tls(ca=NOWHERE, certificate=NOWHERE, key=NOWHERE),
     )
-    asyncio.run(Relays(config, lambda host, address: cast(Peer, peer)).end_of(CAME))
+    asyncio.run(Relays(config, lambda host, address: cast(Peer, peer)).end_of(COMES))
 
 
 def test_the_source_is_told_which_move_it_was() -> None:
@@ -48,7 +36,7 @@ def test_the_source_is_told_which_move_it_was() -> None:
         told.append(order)
 
     tell(SimpleNamespace(vm_is_off=vm_is_off))
-    assert told == [CAME.order()]
+    assert told == [COMES.order()]
 
 
 @pytest.mark.parametrize("hangs", [True, False])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from godwit.contract.host import Order, PrepareIncoming, PrepareOutgoing
 from godwit.core.model import Accelerator, DatastoreFacts, HostFacts, Image, Nic, Pinned, QemuFacts, VmSpec
 from godwit.testing.hosts import FakeHost
 
@@ -16,6 +17,28 @@ SPEC = VmSpec(
     nics=(Nic(network="lan", mac="52:54:00:00:00:01"),),
 )
 PINNED = Pinned(machine="pc-q35-7.2", cpu_model="Nehalem-v1", accelerator=Accelerator.tcg)
+
+ORDER = Order(migration="m1", attempt=1, epoch=1, vm=SPEC.name)
+COMES = PrepareIncoming(
+    **ORDER.model_dump(),
+    spec=SPEC,
+    pinned=PINNED,
+    source="host-a",
+    source_peer_address="192.0.2.1:7411",
+    source_address="192.0.2.1",
+    multifd=True,
+)
+"""From host-a."""
+GOES = PrepareOutgoing(
+    **ORDER.model_dump(),
+    destination="host-b",
+    peer_address="192.0.2.2:7411",
+    destination_address="192.0.2.2",
+    uri="tcp:192.0.2.2:4444",
+    multifd=True,
+    max_blackout_ms=300,
+)
+"""To host-b."""
 
 
 def facts(host: str, *, memory_mib: int = 2048) -> HostFacts:
