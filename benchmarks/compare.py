@@ -29,7 +29,7 @@ from benchmarks.peer_virsh import LibvirtVm, Virsh, version
 from benchmarks.place import GODWIT_VM, HOSTS, Moved, Peer, Site
 from benchmarks.tables import document, page, picture
 from benchmarks.tally import Run
-from godwit.core.errors import Failed, GodwitError, TimedOut
+from godwit.core.errors import Failed, GodwitError, Refused, TimedOut
 from godwit.lab.scenario import Scenario
 from godwit.lab.settings import Settings
 
@@ -171,8 +171,10 @@ def _attempt(site: Site, case: Case, peer: Peer, round: int, facts: dict[str, An
         return _once(site, case, peer, facts).model_copy(update=words)
     except TimedOut as error:
         return Run(**words, outcome=f"not within {LIMIT_S:.0f} s", note=error.message)
+    except Refused as error:
+        return Run(**words, outcome="refused", note=error.message)
     except Failed as error:
-        return Run(**words, outcome="refused" if case is HOPELESS else "broken", note=error.message)
+        return Run(**words, outcome="given up" if case is HOPELESS else "broken", note=error.message)
     finally:
         site.freeze(peer, frozen=True)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 
 from benchmarks.place import GODWIT_VM, OTHER, Moved, Site
-from godwit.core.errors import Failed, TimedOut
+from godwit.core.errors import Failed, Refused, TimedOut
 from godwit.core.milestones import Milestone
 from godwit.core.report import Report
 
@@ -44,7 +44,7 @@ class Godwit:
         command_ms = 1000 * (time.monotonic() - begun)
         if done.status:
             kind = TimedOut if command_ms > 1000 * limit_s else Failed
-            raise kind(done.err.strip().splitlines()[-1])
+            raise (Refused if done.status == Refused.exit_status else kind)(done.err.strip().splitlines()[-1])
         report = Report.model_validate_json(done.out)
         assert report.stopped_at_ms is not None
         assert report.blackout_ms is not None

@@ -58,7 +58,7 @@ class Peer(Protocol):
         ...
 
     def migrate(self, *, limit_s: float) -> Moved:
-        """Its VM runs on the other host; `Failed` says why it does not, and then it runs where it was."""
+        """Its VM runs on the other host; `Failed` or `Refused` says why it does not: it runs where it was."""
         ...
 
 
