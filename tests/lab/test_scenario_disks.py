@@ -90,7 +90,7 @@ def test_a_copy_goes_on_from_where_it_was_when_the_link_that_was_cut_is_mended(l
     """Its VM runs, writes, and finds every record there; the agents and the manager are killed meanwhile too."""
     lab.wait_ready("web")
     with lab.traffic("web", kinds=("records",)) as traffic:
-        moving = lab.begin("web", "host-b", "--datastore", "local", "--bandwidth", "120mbit")
+        moving = lab.begin("web", "host-b", "--datastore", "local", "--bandwidth", "80mbit")
         lab.fault("migration-link-down:host-b", on=True)
         assert any("stands still" in each.text for each in lab.client.events(moving.id))
         lab.fault("migration-link-down:host-b", on=False)
