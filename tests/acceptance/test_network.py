@@ -33,6 +33,8 @@ def lab() -> Iterator[Scenario]:
         scenario.create_vm("web", "host-a")
         scenario.wait_ready("web")
         yield scenario
+        for log in sorted([*(scenario.lab.data_dir / "logs").glob("*.log"), *Path(directory).rglob("console.log")]):
+            print(f"--- {log}\n{log.read_text(errors='replace')[-20_000:]}")
 
 
 def probe(lab: Scenario, to: str, *words: str) -> Running:

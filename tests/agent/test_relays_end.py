@@ -10,6 +10,7 @@ from typing import Any, cast
 import pytest
 
 from godwit.agent import relays
+from godwit.agent.relaying import Relay
 from godwit.agent.relays import Relays
 from godwit.contract.host import Order, Peer
 from godwit.core.config import AgentConfig, Tls
@@ -19,14 +20,18 @@ from godwit.testing.world import COMES
 NOWHERE = Path("/nowhere")
 
 
-def tell(peer: Any) -> None:
+def relays_of(peer: Any) -> Relays:
     config = AgentConfig(
         host="host-b",
         listen=("127.0.0.1:1",),
         migration_address="127.0.0.1",
         tls=Tls(ca=NOWHERE, certificate=NOWHERE, key=NOWHERE),
     )
-    asyncio.run(Relays(config, lambda host, address: cast(Peer, peer)).end_of(COMES))
+    return Relays(config, lambda host, address: cast(Peer, peer))
+
+
+def tell(peer: Any) -> None:
+    asyncio.run(relays_of(peer).end_of(COMES))
 
 
 def test_the_source_is_told_which_move_it_was() -> None:
@@ -49,3 +54,16 @@ def test_a_source_that_does_not_answer_is_let_be(hangs: bool, monkeypatch: pytes
         await asyncio.get_running_loop().create_future()
 
     tell(SimpleNamespace(vm_is_off=vm_is_off))
+
+
+def test_a_relay_of_which_nobody_told_ends_when_its_vm_starts_here() -> None:
+    ended: list[bool] = []
+
+    async def end(*, anyway: bool) -> None:
+        ended.append(anyway)
+
+    here = relays_of(None)
+    here._all[COMES.vm] = cast(Relay, SimpleNamespace(end=end))
+    asyncio.run(here.end_here(COMES.vm))
+    asyncio.run(here.end_here("another"))
+    assert ended == [True]

@@ -151,6 +151,8 @@ class Agent(DiskVerbs, GuestVerbs, PeerVerbs, Looking):
         """The VM runs here."""
         self._resting.refuse_given(request)
         self._mirroring.refuse_moved(request.spec)
+        if not self._vms.has(request.spec.name):
+            await self._relays.end_here(request.spec.name)
         status = await self._vms.start(request)
         if request.announce:
             await tell_place(self._vms.get(request.spec.name))

@@ -82,6 +82,13 @@ class Relays:
         if relay := self._of(order):
             await relay.end(anyway=anyway)
 
+    async def end_here(self, vm: str) -> None:
+        """That VM is about to start here: a relay that leads its frames elsewhere, of which nobody told us that it has
+        no use any more, is gone.
+        """
+        if relay := self._all.get(vm):
+            await relay.end(anyway=True)
+
     async def end_before(self, came: PrepareIncoming) -> None:
         """The VM that came to us so goes on: a relay at its old host ends, unless it is needed still."""
         with suppress(GodwitError):
