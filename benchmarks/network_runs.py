@@ -40,7 +40,7 @@ BULK_MBIT = 20
 BEFORE_S, AFTER_S = 1.0, 2.0
 LONGEST_S = 30.0
 STANDING_S = 5.0
-TICK_S = 0.1
+TICK_S = 0.02
 FULL_SPEED = 0.9
 """Of what came per tick before: the throughput is back."""
 SETTLED_MS = 300.0
