@@ -33,7 +33,12 @@ def lab() -> Iterator[Scenario]:
         scenario.create_vm("web", "host-a")
         scenario.wait_ready("web")
         yield scenario
-        for log in sorted([*(scenario.lab.data_dir / "logs").glob("*.log"), *Path(directory).rglob("console.log")]):
+        consoles = [
+            Path(f"/proc/{scenario.qemu_pid(vm.name, vm.host)}/root/run/godwit/vms/{vm.name}/console.log")
+            for vm in scenario.client.vms()
+            if vm.host
+        ]
+        for log in [*sorted((scenario.lab.data_dir / "logs").glob("*.log")), *consoles]:
             print(f"--- {log}\n{log.read_text(errors='replace')[-20_000:]}")
 
 

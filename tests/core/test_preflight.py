@@ -9,9 +9,9 @@ from godwit.core.errors import Refused
 from godwit.core.finding import Finding, Severity, blocker, note, refuse, standing, warning
 from godwit.core.forecast import Measured
 from godwit.core.looked import Claim, FileLook, Heard, Looked, NodeLook, SegmentLook, VmLook
-from godwit.core.migration import MigrationRequest
+from godwit.core.migration import Compress, MigrationRequest
 from godwit.core.model import DatastoreFacts, Disk, Firmware, HostFacts, UefiFacts, VmState, VmStatus
-from godwit.core.plan import Move, make
+from godwit.core.plan import PACKETS_BYTES_PER_S, Move, make
 from godwit.core.policy import Known, Policy
 from godwit.core.preflight import find
 from godwit.core.report import Forecast
@@ -66,6 +66,20 @@ def test_buffers_grow_with_the_link_within_bounds() -> None:
         return make(a_move(), source(), destination(), measured=measured).buffer_bytes // 1024
 
     assert [of(rate) for rate in (0, 117_000_000, 400_000_000, 3_000_000_000)] == [256, 256, 781, 1024]
+
+
+@pytest.mark.parametrize(
+    ("limit", "compress", "multifd"),
+    [
+        (PACKETS_BYTES_PER_S, Compress.auto, True),
+        (PACKETS_BYTES_PER_S - 1, Compress.auto, False),
+        (PACKETS_BYTES_PER_S - 1, Compress.zstd, True),
+    ],
+)
+def test_a_low_limit_is_not_exceeded_by_packets_of_many_pages(limit: int, compress: Compress, multifd: bool) -> None:
+    request = MigrationRequest(vm=SPEC.name, bandwidth_bytes_per_s=limit, compress=compress)
+
+    assert make(a_move().model_copy(update={"request": request}), source(), destination()).multifd is multifd
 
 
 def test_multifd_needs_both() -> None:

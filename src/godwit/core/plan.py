@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from godwit.core.compression import choose
+from godwit.core.compression import NONE, choose
 from godwit.core.convergence import BUFFER_BYTES, FIXED_MS, Goals
 from godwit.core.forecast import NOTHING, Measured
-from godwit.core.migration import Kind, MigrationRequest
+from godwit.core.migration import Compress, Kind, MigrationRequest
 from godwit.core.model import DatastoreFacts, Disk, DiskFormat, DiskMove, HostFacts, Name, Pinned, Value, VmSpec
 from godwit.core.placement import free_unit, pin
 from godwit.core.policy import Known
@@ -95,26 +95,41 @@ BUFFER_S = 0.002
 BUFFER_MOST_BYTES = 4 * BUFFER_BYTES
 """More lies long unread where a busy destination cannot keep up with a fast link."""
 
+PACKETS_BYTES_PER_S = 25_000_000
+"""A lower limit holds only with a single connection: multifd sends packets of 512 KiB, and QEMU, which counts ten times
+a second, one more than it may."""
+
 
 def make(
     move: Move, source: HostFacts, destination: HostFacts, *, measured: Measured = NOTHING, goals: Goals | None = None
 ) -> Plan:
     """The plan for this move between hosts as they are now, which nothing was found to forbid."""
+    multifd, compression = _stream(move.request, source, destination, measured)
     return Plan(
         move=move,
         peer_address=destination.peer_address,
         source_peer_address=source.peer_address,
         source_address=source.migration_address,
         destination_address=destination.migration_address,
-        multifd=source.qemu.multifd and destination.qemu.multifd,
+        multifd=multifd,
         disks=disk_moves(move, source, destination),
         pinned=_pinned(move, destination),
         tls=not move.request.plaintext,
-        compression=choose(move.request.compress, source, destination, measured),
+        compression=compression,
         near=measured.rtt_ms < NEAR_MS,
         buffer_bytes=min(max(BUFFER_BYTES, int(measured.link_bytes_per_s * BUFFER_S)), BUFFER_MOST_BYTES),
         fixed_ms=goals.fixed_ms if goals else FIXED_MS,
     )
+
+
+def _stream(
+    request: MigrationRequest, source: HostFacts, destination: HostFacts, measured: Measured
+) -> tuple[bool, str]:
+    """Whether memory goes over several connections, and how it is compressed, which only those do."""
+    limit, is_known = request.bandwidth_bytes_per_s, source.qemu.multifd and destination.qemu.multifd
+    if limit and limit < PACKETS_BYTES_PER_S and request.compress is not Compress.zstd:
+        return False, NONE
+    return is_known, choose(request.compress, source, destination, measured)
 
 
 def disk_moves(move: Move, source: HostFacts, destination: HostFacts) -> tuple[DiskMove, ...]:
