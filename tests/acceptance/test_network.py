@@ -25,6 +25,8 @@ FAST = 10_000
 SLOWEST = 2_000
 LIFETIME_S = 300
 """Of a switch's entry that nothing renews, and of a relay that nobody has witnessed."""
+FORGOTTEN = {RelayEnd.learned, RelayEnd.unwitnessed}
+"""A switch that forgets a second before the relay's time is over floods what shows that the new place is reached."""
 
 
 @pytest.fixture(scope="module")
@@ -190,9 +192,9 @@ def test_an_entry_of_the_switch_that_grows_old(lab: Scenario) -> None:
     assert counts["lost"] == 0
     assert [(each.survived, each.verified) for each in clients] == [(True, True)] * 2
     assert woken == "b'again'"
-    assert (network.relay_ended, network.learned_at_ms) == (RelayEnd.unwitnessed, None)
+    assert network.relay_ended in FORGOTTEN
     assert network.frames_relayed > 200 * (LIFETIME_S - 20)
-    assert settled(lab, id).network.relay_ended is RelayEnd.unwitnessed
+    assert settled(lab, id).network.relay_ended is network.relay_ended
 
 
 GATE = """

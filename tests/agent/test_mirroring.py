@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from godwit.agent import mirroring
-from godwit.agent.mirroring import Mirroring
+from godwit.agent.mirroring import Mirrored, Mirroring
 from godwit.agent.room import Room
 from godwit.agent.storage_daemons import StorageDaemons
 from godwit.agent.vms import Vms
@@ -136,3 +136,18 @@ def test_daemons_on_both_sides_die_and_agents_are_restarted(
     asyncio.run(story())
     subprocess.run(["qemu-img", "compare", "-q", move.disk.path, move.to.path], check=True)
     subprocess.run(["qemu-img", "check", "-q", move.to.path], check=True)
+
+
+@pytest.mark.parametrize("completing", [False, True])
+def test_which_disks_a_qemu_used_that_died_depends_on_whether_it_was_told_to_use_the_copies(
+    move: DiskMove, tmp_path: Path, completing: bool
+) -> None:
+    """Before, both have all that it wrote; afterwards only the copy may."""
+    host = Host(tmp_path / "a")
+    request = MirrorDisks(**ORDER.model_dump(), moves=(move,))
+    note = host.mirroring._note(ORDER.vm)
+    note.write(Mirrored(request=request, started_at_ms=0.0, completing=completing))
+
+    for _ in range(2):
+        finished = asyncio.run(host.mirroring.finish(ORDER))
+        assert finished.disks == (("data",) if completing else ())

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from tests.manager.site import WEB, Site, ended, make_site
 
-from godwit.contract.disks import MirrorDisks, PlaceDisks
+from godwit.contract.disks import MirrorDisks, PlaceDisks, RemoveDisk
 from godwit.contract.host import Nothing, PrepareIncoming, PrepareOutgoing, Reserve
 from godwit.contract.store import Change, MigrationRecord
 from godwit.core.migration import Kind, Migration, MigrationRequest
@@ -144,6 +144,35 @@ def test_memory_that_is_on_its_way_too_goes_on_and_no_disk_is_copied_again(site:
             assert manager.runner.migration("m1").phase is (Phase.cancelled if is_cancelled else Phase.done)
             assert site.world.runs_on == ["host-a" if is_cancelled else "host-b"]
             assert list(site.world.source.files) == (OLD if is_cancelled else NEW)
+            assert site.world.leftovers() == []
+
+    run(story())
+
+
+def test_disks_that_went_before_the_last_word_was_lost_have_gone(site: Site) -> None:
+    """Its host has forgotten the move by then: it was told that it was over."""
+
+    async def story() -> None:
+        await kill(site, Kind.storage, runs=True)
+        (record,) = await site.store.migrations()
+        assert record.plan is not None
+        words, source = order(record.plan.move), site.world.source
+        async for _ in source.mirror_disks(MirrorDisks(**words.model_dump(), moves=record.plan.disks)):
+            pass
+        await source.finish_disks(words)
+        await source.keep_disks(words)
+        await source.remove_disk(RemoveDisk(vm="web-1", disk=record.plan.disks[0].disk))
+        await source.end_mirror(words)
+        (vm,) = await site.store.vms()
+        vm = vm.model_copy(update={"spec": record.plan.spec})
+        doubtful = record.migration.model_copy(update={"phase": Phase.in_doubt})
+        await site.store.apply(Change(vms=(vm,), migrations=(record.model_copy(update={"migration": doubtful}),)))
+        async with site.manager() as manager:
+            await ended(manager, "m1")
+            assert manager.runner.migration("m1").phase is Phase.done
+            vm_now = manager.inventory.view("web-1")
+            assert (vm_now.state, vm_now.migration) == (VmState.running, None)
+            assert [disk.path for disk in vm_now.disks] == list(site.world.source.files) == NEW
             assert site.world.leftovers() == []
 
     run(story())

@@ -8,6 +8,8 @@ import subprocess
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
 
 import pytest
 
@@ -16,6 +18,7 @@ from godwit.core.model import MIB, Disk, DiskFormat, DiskMove
 from godwit.qemu import disk_key, mirror, storage_daemon
 from godwit.qemu.blocks import open_disk
 from godwit.qemu.machine import Machine
+from godwit.qemu.monitor import Monitor
 from godwit.storage import images
 
 SIZE = 8 * MIB
@@ -124,6 +127,8 @@ def test_a_disk_that_reads_from_an_image_is_made_whole(full: Path, empty: Path, 
             await open_disk(machine.monitor, "disk0", move.disk)
             await mirror.start(machine.monitor, move, server=None, encrypted=False, bytes_per_s=0)
             await until_ready(machine)
+            await mirror.hold_equal(machine.monitor)
+            await mirror.demand_equal(machine.monitor, timeout_s=20)
             await mirror.finish(machine.monitor, timeout_s=20)
 
     asyncio.run(story())
@@ -140,6 +145,8 @@ def test_a_copy_is_broken_off_and_nothing_is_left_of_it(full: Path, empty: Path,
             await open_disk(machine.monitor, "disk0", move.disk)
             await mirror.start(machine.monitor, move, server=None, encrypted=False, bytes_per_s=MIB)
             with pytest.raises(Failed, match="is not copied yet"):
+                await mirror.demand_equal(machine.monitor, timeout_s=20)
+            with pytest.raises(Failed, match="is not copied yet"):
                 await mirror.finish(machine.monitor, timeout_s=20)
             for _ in range(2):
                 await mirror.break_off(machine.monitor, (move,))
@@ -148,6 +155,18 @@ def test_a_copy_is_broken_off_and_nothing_is_left_of_it(full: Path, empty: Path,
             assert mirror.copy_node(move) not in names
 
     asyncio.run(story())
+
+
+def test_a_qemu_that_ends_while_it_is_asked_does_not_say_that_it_uses_no_copy(tmp_path: Path) -> None:
+    disk = a_disk(tmp_path / "copy.raw")
+
+    async def execute(command: str, **_: object) -> list[object]:
+        if command == "query-block":
+            return [{"inserted": {"node-name": "to-copy"}}]
+        raise Failed("QEMU has exited")
+
+    with pytest.raises(Failed, match="has exited"):
+        asyncio.run(mirror.uses(cast(Monitor, SimpleNamespace(execute=execute)), disk))
 
 
 def test_a_disk_that_is_not_there_cannot_be_opened(tmp_path: Path) -> None:

@@ -43,6 +43,8 @@ class Mirrored(Fact):
     request: MirrorDisks
     started_at_ms: float
     finished: tuple[Name, ...] = ()
+    completing: bool = False
+    """The copies, which were equal, may be what the VM has written to since, and nothing else."""
     done_bytes: dict[Name, int] = {}
     """Of disks that nobody writes: what lies before is on the copy, whoever dies."""
 
@@ -139,11 +141,10 @@ class Mirroring:
             raise Refused(f"{self._vms.config.host} copies no disks of {order.vm} by migration {order.migration}")
         if known.finished:
             return Finished(disks=known.finished)
-        vm = self._running(order.vm)
-        if vm and known.request.served is None:
-            finished = await self._pivot(vm, known.request)
-        else:
+        if known.request.off or known.request.served:
             finished = await self._complete(known.request)
+        else:
+            finished = await self._pivot(known)
         note.write(known.model_copy(update={"finished": finished.disks}))
         return finished
 
@@ -233,11 +234,23 @@ class Mirroring:
             )
         return None if begun or known.done_bytes else began_ms
 
-    async def _pivot(self, vm: LocalVm, request: MirrorDisks) -> Finished:
-        """What QEMU uses afterwards is what counts, and what the passport says."""
+    async def _pivot(self, known: Mirrored) -> Finished:
+        """What QEMU uses afterwards is what counts, and what the passport says.
+
+        What a QEMU used that has died cannot be asked. Until it was told to use the copies both sides had all writes;
+        from then on only the copies may have them.
+        """
+        request, note = known.request, self._note(known.request.vm)
+        vm = self._running(request.vm)
+        if vm is None:
+            died = f"the QEMU of {request.vm} on {self._vms.config.host} has ended"
+            return Finished(disks=tuple(move.disk.name for move in request.moves) if known.completing else (), why=died)
         monitor = vm.machine.monitor
         why = ""
         try:
+            if not known.completing:
+                await mirror.demand_equal(monitor, timeout_s=FINISH_S)
+                await note.keep(known.model_copy(update={"completing": True}))
             copies = await mirror.pivot(monitor, timeout_s=FINISH_S)
             why = "; ".join(each.error for each in copies if each.error)
         except Failed as error:

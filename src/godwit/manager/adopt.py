@@ -202,10 +202,12 @@ class _EndingOfDisks(_Ending):
         return Verdict.moved if began else Verdict.stayed
 
     async def _finish(self) -> None:
-        """The hand-over is repeated, which is harmless; where it failed nothing has changed."""
+        """The hand-over is repeated, which is harmless as long as the books do not know that it was; where it failed
+        nothing has changed.
+        """
         assert self._plan is not None, "it was made before the first phase that leads here"
         way = WAYS[self._plan.move.kind]
-        if self._book.phase is not Phase.settling:
+        if self._book.phase is not Phase.settling and not self._book.has_stored(self._plan):
             try:
                 await way.commit(self._plan, self._sides)
             except (Unreachable, TimedOut):
@@ -213,6 +215,7 @@ class _EndingOfDisks(_Ending):
             except Failed:
                 await self._undo()
                 return
+        if self._book.phase is not Phase.settling:
             await _walk(self._book, Phase.settling)
         await way.complete(self._plan, self._sides)
         await self._book.enter(Phase.done)

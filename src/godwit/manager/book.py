@@ -80,6 +80,10 @@ class Book:
         """The VM's record says where its disks lie."""
         await self._records.change_vm(spec.name, spec=spec)
 
+    def has_stored(self, plan: Plan) -> bool:
+        """The VM's record says that its disks went as planned."""
+        return bool(plan.disks) and self._records.vm(plan.spec.name).spec == plan.spec
+
     async def record(self, event: Event, /) -> None:
         """The event is in the feed; its progress is the migration's."""
         copied = {}

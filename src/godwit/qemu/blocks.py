@@ -65,11 +65,18 @@ async def close_parts(monitor: Monitor) -> None:
 
 async def node_of(monitor: Monitor, disk: Disk) -> str:
     """The node by which QEMU has that disk; `Failed` if it has none."""
+    if node := await find_node(monitor, disk):
+        return node
+    raise Failed(f"QEMU has not opened {disk.path}: see its qemu.log", "disk-not-open")
+
+
+async def find_node(monitor: Monitor, disk: Disk) -> str | None:
+    """The node by which QEMU has that disk, if it has one; `Failed` if it does not say."""
     for each in await monitor.execute("query-named-block-nodes", flat=True):
         is_ours = not each["node-name"].startswith(("#", PART))
         if is_ours and each["drv"] == disk.format and _is_at(each["image"]["filename"], disk):
             return str(each["node-name"])
-    raise Failed(f"QEMU has not opened {disk.path}: see its qemu.log", "disk-not-open")
+    return None
 
 
 async def allocated_bytes(monitor: Monitor, name: str) -> int | None:

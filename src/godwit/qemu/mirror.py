@@ -17,13 +17,14 @@ from zlib import crc32
 
 from godwit.core.errors import Failed, GodwitError, TimedOut, Unreachable
 from godwit.core.model import MIB, Disk, DiskMove
-from godwit.qemu.blocks import close_node, close_parts, node_of, open_disk, open_part
+from godwit.qemu.blocks import close_node, close_parts, find_node, node_of, open_disk, open_part
 from godwit.qemu.disk_key import OBJECT
 from godwit.qemu.monitor import Listening, Monitor
 
 RECONNECT_S = 10
 """A connection that breaks is made anew for so long before the copy fails; meanwhile a guest's writes may wait."""
 FLUSH_S = 3.0
+SYNCED_S = 0.02
 RANGE_BYTES = 256 * MIB
 """Of a disk that nobody writes: copied and flushed at once; less than this is copied again when somebody dies."""
 _JOB = "mirror-"
@@ -238,6 +239,24 @@ async def hold_equal(monitor: Monitor) -> None:
             await monitor.execute("block-job-change", change)
 
 
+async def demand_equal(monitor: Monitor, *, timeout_s: float) -> None:
+    """Each copy has all that its disk has, and keeps it; `Failed`: one has not, or not soon. After `hold_equal`."""
+    try:
+        async with asyncio.timeout(timeout_s):
+            with monitor.listening() as events:
+                _refuse_late(await look(monitor))
+                while not all(each.get("actively-synced", True) for each in await monitor.execute("query-block-jobs")):
+                    await turned(events, within_s=SYNCED_S)  # QEMU tells of no such event
+    except TimeoutError:
+        raise TimedOut(f"the copies were not equal within {timeout_s:g} s: look after the storage") from None
+
+
+def _refuse_late(copies: tuple[Copy, ...]) -> None:
+    late = [each.disk for each in copies if not each.is_ready and not each.is_over]
+    if late:
+        raise Failed(f"{', '.join(late)} is not copied yet: the move was asked to end too early", "disk-not-ready")
+
+
 async def finish(monitor: Monitor, *, timeout_s: float) -> tuple[Copy, ...]:
     """Every job has ended; one without an error has left a complete copy. The disks themselves stay in use."""
     return await _ended(monitor, "block-job-cancel", timeout_s=timeout_s)
@@ -255,9 +274,7 @@ async def _ended(monitor: Monitor, command: str, *, timeout_s: float) -> tuple[C
         for each in copies:
             if each.is_ready:
                 await monitor.execute(command, {key: each.job})
-        late = [each.disk for each in copies if not each.is_ready and not each.is_over]
-        if late:
-            raise Failed(f"{', '.join(late)} is not copied yet: the move was asked to end too early", "disk-not-ready")
+        _refuse_late(copies)
         return await _all_over(monitor, events, timeout_s)
 
 
@@ -333,7 +350,7 @@ async def _node_or_none(monitor: Monitor, disk: Disk) -> str | None:
 
 
 async def uses(monitor: Monitor, disk: Disk) -> bool:
-    """A device of the VM is on that disk."""
+    """A device of the VM is on that disk; `Failed` if QEMU does not say."""
     inserted: list[dict[str, Any]] = [each.get("inserted", {}) for each in await monitor.execute("query-block")]
-    name = await _node_or_none(monitor, disk)
+    name = await find_node(monitor, disk)
     return name is not None and any(each.get("node-name") == name for each in inserted)
