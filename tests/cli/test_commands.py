@@ -190,10 +190,20 @@ def test_several_vms_move_with_one_report_each(godwit: Godwit) -> None:
 
 @pytest.mark.usefixtures("web")
 def test_of_several_the_worst_end_is_the_status(godwit: Godwit, live: Live) -> None:
-    text = godwit("migrate", "web-1,nil", "host-b", status=2)
-    assert text.splitlines()[0] == "godwit: there is no VM 'nil': see `godwit vm list`"
-    assert "1 of 2 VMs were not moved: nil; see above" in text
+    """And it is not that of what was refused before anything was touched, if something was."""
+    godwit("vm", "create", "rests", "--memory", "64MiB", "--host", "host-a")
+    godwit("vm", "stop", "rests", "--grace", "0s")
+    text = godwit("migrate", "web-1,rests", "host-b", status=1)
+    assert "rests is stopped" in text.splitlines()[0]
+    assert "1 of 2 VMs were not moved: rests; see above" in text
     assert live.site.world.runs_on == ["host-b"]
+
+
+@pytest.mark.usefixtures("web")
+@pytest.mark.parametrize("vms", ["web-1,nil", "nil,web-1"])
+def test_of_several_that_are_named_all_must_be_there(godwit: Godwit, live: Live, vms: str) -> None:
+    assert godwit("migrate", vms, "host-b", status=2) == "godwit: there is no VM 'nil': see `godwit vm list`\n"
+    assert live.site.world.runs_on == ["host-a"]
 
 
 @pytest.mark.usefixtures("web")
@@ -353,9 +363,20 @@ def test_the_request_of_the_tests_is_what_the_command_makes(godwit: Godwit, live
 
 
 @pytest.mark.usefixtures("web")
+def test_a_move_under_way_has_no_report(godwit: Godwit, live: Live) -> None:
+    live.hold("host-b", "prepare_incoming")
+    godwit("migrate", "web-1", "host-b", "--detach")
+    for more in ((), ("--json",)):
+        said = godwit("migration", "report", "m1", *more, status=2)
+        assert said.endswith("and has no report yet: see `godwit migration watch m1`\n")
+    godwit("migration", "cancel", "m1")
+
+
+@pytest.mark.usefixtures("web")
 def test_a_report_as_a_page(godwit: Godwit, tmp_path: Path) -> None:
     godwit("migrate", "web-1", "host-b")
-    assert godwit("migration", "report", "m1", "--html", str(tmp_path / "m1.html")) == ""
+    page_file = tmp_path / "m1.html"
+    assert godwit("migration", "report", "m1", "--html", str(page_file)) == f"the report of m1 is in {page_file}\n"
     page = (tmp_path / "m1.html").read_text()
     assert page.startswith("<!doctype html>")
     assert "web-1" in page

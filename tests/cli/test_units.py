@@ -29,7 +29,7 @@ PARSERS: list[Callable[[str], float]] = [parse_ms, parse_s, parse_mib, parse_byt
         (parse_bytes_per_s, "1gbit", 125_000_000),
         (parse_bytes_per_s, "100mbit", 12_500_000),
         (parse_bytes_per_s, "100MiB/s", 104_857_600),
-        (parse_bytes_per_s, "1kB/s", 1000),
+        (parse_bytes_per_s, "125kB/s", 125_000),
     ],
 )
 def test_what_people_write(parse: Callable[[str], float], text: str, value: float) -> None:
@@ -51,6 +51,7 @@ def test_what_people_write(parse: Callable[[str], float], text: str, value: floa
         (parse_mib, "1gbit", "'1gbit' has unknown unit 'gbit'"),
         (parse_bytes_per_s, "1GiB", "'1GiB' has unknown unit 'GiB'"),
         (parse_bytes_per_s, "0gbit", "'0gbit' is too little"),
+        (parse_bytes_per_s, "999kbit", "'999kbit' is too little: write at least 1mbit"),
     ],
 )
 def test_wrong_words_are_told_with_right_ones(parse: Callable[[str], float], text: str, sentence: str) -> None:
@@ -72,7 +73,7 @@ def test_any_text_is_a_number_or_invalid(text: str) -> None:
 def test_whole_numbers_come_back(number: int) -> None:
     assert parse_ms(f"{number}ms") == number
     assert parse_mib(f"{number}MiB") == number
-    assert parse_bytes_per_s(f"{number}kB/s") == number * 1000
+    assert parse_bytes_per_s(f"{number}MB/s") == number * 1_000_000
 
 
 def test_what_people_read() -> None:

@@ -118,13 +118,18 @@ class Crowd:
 
 
 def raise_gravest(ended: Sequence[Ended]) -> None:
-    """Returns if all were moved; otherwise raises one error for all of them, of the gravest kind."""
+    """Returns if all were moved; otherwise raises one error for all of them, of the gravest kind.
+
+    It is no `Refused`, which says that nothing was touched, where some were moved.
+    """
     errors = [each.error for each in ended if each.error]
     if not errors:
         return
     names = ", ".join(each.vm for each in ended if each.error)
     said = f"{len(errors)} of {len(ended)} VMs were not moved: {names}; see above, and `godwit migration list`"
-    raise min(errors, key=_gravity).__class__(said if len(ended) > 1 else errors[0].message)
+    gravest = min(errors, key=_gravity)
+    kind = Failed if isinstance(gravest, Refused) and len(errors) < len(ended) else gravest.__class__
+    raise kind(said if len(ended) > 1 else errors[0].message)
 
 
 def _gravity(error: GodwitError) -> tuple[int, bool]:

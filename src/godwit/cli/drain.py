@@ -53,7 +53,7 @@ def _agree(plan: Drain, *, is_sure: bool, json: bool) -> None:
     else:
         with redirect_stdout(out):
             _print_plan(plan)
-    if is_sure:
+    if is_sure or not plan.vms:
         return
     if not is_asked:
         raise Invalid(f"nothing was moved: say --yes to drain {plan.host} without being asked")

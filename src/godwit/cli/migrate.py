@@ -82,6 +82,8 @@ def migrate(
     stream = {"compress": compress, "plaintext": plaintext, "post_copy": post_copy}
     requests = migration_requests(vms, host, goals, disks, **stream)
     requests = [each.model_copy(update={"parallel": parse_parallel(parallel)}) for each in requests]
+    if len(requests) > 1:
+        _demand_known(manager, requests)
     if cold and not (yes or dry_run):
         requests = _agreed(manager, requests)
     with moving(manager) as client:
@@ -93,6 +95,13 @@ def migrate(
             return
         with Interrupts() as interrupts:
             _move_all(client, requests, interrupts, json=json)
+
+
+def _demand_known(manager: str | None, requests: list[MigrationRequest]) -> None:
+    """`NotFound` if there is no such VM, before any of them moves."""
+    with connected(manager) as client:
+        for each in requests:
+            client.vm(each.vm)
 
 
 def _agreed(manager: str | None, requests: list[MigrationRequest]) -> list[MigrationRequest]:

@@ -10,6 +10,8 @@ import typer
 from godwit.cli import names
 from godwit.cli.examples import example
 from godwit.cli.show import JsonOption, ManagerOption, connected, print_json, print_pairs, print_table, warn
+from godwit.core.errors import Refused
+from godwit.core.phase import Phase
 
 if TYPE_CHECKING:
     from godwit.core.migration import Migration
@@ -123,12 +125,17 @@ def report_migration(
     from godwit.cli.report import print_report, write_html
 
     with connected(manager) as client:
+        migration = client.migration(id)
+        if not (migration.is_ended or migration.phase is Phase.in_doubt):
+            raise Refused(f"{id} is {migration.phase} and has no report yet: see `godwit migration watch {id}`")
         report = client.report(id)
     if html:
         write_html(report, html)
     if json:
         print_json(report)
-    elif not html:
+    elif html:
+        print(f"the report of {id} is in {html}")
+    else:
         print_report(report)
 
 

@@ -19,6 +19,9 @@ _BYTES_PER_S = {
     **{f"{unit}/s": float(bytes_) for unit, bytes_ in _BYTES.items()},
 }
 
+LEAST_BYTES_PER_S = 125_000
+"""With less nothing that runs would ever be moved."""
+
 _NUMBER = re.compile(r"(?P<number>[0-9]+(\.[0-9]+)?) ?(?P<unit>[A-Za-z/]+)?", re.ASCII)
 
 
@@ -52,8 +55,8 @@ def parse_size_bytes(text: str) -> int:
 
 
 def parse_bytes_per_s(text: str) -> int:
-    """`1gbit` (per second, decimal, as networks count) or `100MiB/s` as bytes per second, at least 1."""
-    return _whole(_parse(text, _BYTES_PER_S, "a rate", "1gbit"), text, "8kbit")
+    """`1gbit` (per second, decimal, as networks count) or `100MiB/s` as bytes per second, at least 1mbit."""
+    return _whole(_parse(text, _BYTES_PER_S, "a rate", "1gbit"), text, "1mbit", of=LEAST_BYTES_PER_S)
 
 
 def format_mib(amount_bytes: int) -> str:
@@ -82,7 +85,7 @@ def _parse(text: str, units: Mapping[str, float], what: str, example: str) -> fl
     return float(match["number"]) * units[match["unit"]]
 
 
-def _whole(number: float, text: str, least: str) -> int:
-    if round(number) < 1:
+def _whole(number: float, text: str, least: str, *, of: int = 1) -> int:
+    if round(number) < of:
         raise Invalid(f"{text!r} is too little: write at least {least}")
     return round(number)

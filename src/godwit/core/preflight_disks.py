@@ -64,7 +64,8 @@ def disks_can_go(case: Case) -> Found:
             f"it has {', '.join(sorted(names)) or 'none'}",
             "see `godwit disk list`",
         )
-    for name in sorted({each for disk in case.move.spec.volumes if (each := case.move.datastore_for(disk))}):
+    wanted = [case.move.request.datastore, *map(case.move.datastore_for, case.move.spec.volumes)]
+    for name in sorted({each for each in wanted if each}):
         if name not in there:
             yield blocker(
                 "datastore-missing",

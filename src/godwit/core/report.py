@@ -45,9 +45,9 @@ class Forecast(Fact):
     @property
     def sentence(self) -> str:
         """For a person."""
-        whole = f"{(self.total_ms or 0) / 1000:.1f} s in all"
+        whole = f"{_time(self.total_ms or 0)} in all"
         if self.disk_bytes:
-            whole += f", {(self.disks_ms or 0) / 1000:.1f} s of them for {self.disk_bytes / 1e6:.0f} MB of disks"
+            whole += f", {_time(self.disks_ms or 0)} of them for {self.disk_bytes / 1e6:.0f} MB of disks"
         if self.blackout_ms is None:
             return whole
         slowed = f", the guest slowed down by {self.throttle_percent} %" if self.throttle_percent else ""
@@ -56,6 +56,13 @@ class Forecast(Fact):
             f"{self.stall_ms or 0:.0f} ms; {(self.transferred_bytes or 0) / 1e6:.0f} MB in {self.passes or 0} "
             f"pass{'es' if self.passes != 1 else ''} over {(self.link_bytes_per_s or 0) / 1e6:.0f} MB/s{slowed}"
         )
+
+
+def _time(time_ms: float) -> str:
+    """In the unit that suits it, from seconds up."""
+    if time_ms < 600_000:
+        return f"{time_ms / 1000:.1f} s"
+    return f"{time_ms / 60_000:.0f} min" if time_ms < 36_000_000 else f"{time_ms / 3_600_000:.0f} h"
 
 
 class DryRun(Fact):

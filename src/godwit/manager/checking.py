@@ -155,7 +155,8 @@ def _within(request: MigrationRequest, policy: Policy) -> MigrationRequest:
 
 
 def _unreachable(error: Failed) -> Finding:
-    return blocker("host-unreachable", "one of the two hosts does not answer", error.message, "choose another host")
+    what, _, remedy = error.message.partition("; ")
+    return blocker("host-unreachable", what, "it was asked just now", remedy or "choose another host")
 
 
 def _hopeless(case: Case, seen: Foresight) -> list[Finding]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from types import SimpleNamespace, TracebackType
@@ -171,6 +172,11 @@ def _meaning(error: BaseException, line: Line, outgoing: _Outgoing | bytes) -> B
     return Unreachable(f"the connection to {who} is closed here; open another")
 
 
+def _reason(detail: str) -> str:
+    """What a person can use of gRPC's words: not to which address in which of its states, which is said already."""
+    return re.sub(r".*(?:Failed to connect to remote host|last error: [A-Z]+): *(?:ipv[46]:\S+: *)?", "", detail)
+
+
 def _status(error: grpc.aio.AioRpcError, who: str, name: str) -> GodwitError:
     told = dict(error.trailing_metadata() or ()).get(ERROR_KEY)
     if told is not None:
@@ -189,4 +195,6 @@ def _status(error: grpc.aio.AioRpcError, who: str, name: str) -> GodwitError:
             f"`godwit pki issue` from the authority that both trust",
             "certificate",
         )
-    return Unreachable(f"{who} does not answer: {detail}; start it (systemctl start godwit-agent) or check the network")
+    return Unreachable(
+        f"{who} does not answer: {_reason(detail)}; start it (systemctl start godwit-agent) or check the network"
+    )
