@@ -328,7 +328,7 @@ def test_a_failed_migration_exits_with_1(godwit: Godwit, live: Live) -> None:
     ("words", "status", "sentence"),
     [
         ("vm show nil", 2, "godwit: there is no VM 'nil': see `godwit vm list`"),
-        ("vm create UP", 2, "godwit: name 'UP': String should match pattern"),
+        ("vm create UP", 2, "godwit: name 'UP': write 1 to 40 of a-z"),
         ("vm create a --memory lots", 2, "godwit: 'lots' is not an amount of memory: write it like 512MiB"),
         ("vm create a --ip 10.0.0.1/24", 2, "godwit: --ip needs a network card"),
         ("vm create a --network wan", 2, "godwit: there is no network 'wan': the manager knows dark, lan"),

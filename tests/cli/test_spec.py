@@ -47,7 +47,7 @@ def test_the_names_are_those_of_the_api(file: Path) -> None:
         ("ip:", "addr:", ":5: nics.0.addr is not known; allowed there are network, ip, ip6, mac"),
         ("{network: dmz}", "{network: dmz, x: 1}", ":6: nics.1.x is not known"),
         ("user:", "users:", ":10: cloud_init.users is not known; allowed there are user, ssh_keys, gateways,"),
-        ("256", "lots", ":2: memory_mib is 'lots': Input should be a valid integer"),
+        ("256", "lots", ":2: memory_mib is 'lots': write a whole number"),
         ("name: web-1\n", "", ":1: name is missing"),
         ("network: lan", "net: lan", ":4: nics.0.network is missing"),
         (SPEC, "", ":1: it does not describe a VM: write at least name; allowed are name, image,"),

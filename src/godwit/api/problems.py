@@ -11,6 +11,7 @@ from starlette.exceptions import HTTPException
 
 from godwit.core.errors import Broken, GodwitError, Invalid, NotFound, Refused
 from godwit.core.resources import Problem
+from godwit.core.wording import wrong
 
 MEDIA_TYPE = "application/problem+json"
 
@@ -59,4 +60,4 @@ def _words(error: RequestValidationError) -> str:
     first = error.errors()[0]
     place = ".".join(str(each) for each in first["loc"][1:]) or "the body"
     more = f" (and {len(error.errors()) - 1} more)" if len(error.errors()) > 1 else ""
-    return f"{place}: {first['msg']}{more}"
+    return f"{place}: {wrong(first)}{more}"

@@ -13,6 +13,7 @@ from godwit.cli.units import parse_bytes_per_s, parse_mib, parse_ms, parse_s, pa
 from godwit.core.errors import Invalid
 from godwit.core.migration import MigrationRequest
 from godwit.core.value import DiskFormat
+from godwit.core.wording import wrong
 
 if TYPE_CHECKING:
     from godwit.core.model import Datastore
@@ -199,5 +200,5 @@ def _made(make: Callable[[], T]) -> T:
         return make()
     except ValidationError as error:
         first = error.errors()[0]
-        place = ".".join(str(each) for each in first["loc"])
-        raise Invalid(f"{place} {first['input']!r}: {first['msg']}") from None
+        place = ".".join(str(each) for each in first["loc"]).replace("memory_mib", "memory in MiB")
+        raise Invalid(f"{place} {first['input']!r}: {wrong(first)}") from None

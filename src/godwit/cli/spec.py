@@ -12,6 +12,7 @@ from pydantic_core import ErrorDetails
 
 from godwit.core.errors import Invalid
 from godwit.core.resources import VmRequest
+from godwit.core.wording import wrong
 
 
 def read_spec(path: Path) -> VmRequest:
@@ -44,7 +45,7 @@ def _sentence(error: ErrorDetails) -> str:
         return f"{key} is missing"
     if not key:
         return f"it does not describe a VM: write at least name; allowed are {', '.join(_allowed(()))}"
-    return f"{key} is {error['input']!r}: {error['msg']}"
+    return f"{key} is {error['input']!r}: {wrong(error)}"
 
 
 def _allowed(place: Sequence[int | str]) -> list[str]:

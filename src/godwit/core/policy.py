@@ -10,6 +10,7 @@ from pydantic import Field, ValidationError
 
 from godwit.core.errors import Invalid
 from godwit.core.model import Name, Value
+from godwit.core.wording import wrong
 
 ALLOWED = "never-migrate, keep-apart=GROUP, max-stall=TIME such as 5s or 300ms"
 
@@ -51,7 +52,7 @@ def parse(words: Iterable[str]) -> Policy:
     try:
         return Policy(**fields, keep_apart=tuple(dict.fromkeys(apart)))
     except ValidationError as error:
-        raise Invalid(f"{', '.join(words)}: {error.errors()[0]['msg']}; write {ALLOWED}", "rule") from None
+        raise Invalid(f"{', '.join(words)}: {wrong(error.errors()[0])}; write {ALLOWED}", "rule") from None
 
 
 class Known(Value):

@@ -7,7 +7,8 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, StringConstraints
 
-Name = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]([a-z0-9.-]{0,38}[a-z0-9])?$")]
+NAME = r"^[a-z0-9]([a-z0-9.-]{0,38}[a-z0-9])?$"
+Name = Annotated[str, StringConstraints(pattern=NAME)]
 """A name that is also a directory and a DNS label: 1 to 40 of a-z 0-9 . -, letter or digit at both ends."""
 
 MIB = 1024 * 1024

@@ -15,6 +15,7 @@ from pydantic import ValidationError
 from rich.console import Console
 
 from godwit.core.errors import GodwitError, Invalid
+from godwit.core.wording import wrong
 from godwit.lab import control, faults, status
 from godwit.lab.control import Order, Verb
 from godwit.lab.places import find_lab
@@ -168,9 +169,9 @@ def _without_dashes(command: list[str]) -> list[str]:
 def _first_complaint(error: ValidationError) -> str:
     first = error.errors()[0]
     if not first["loc"]:
-        return f"{first['msg'].removeprefix('Value error, ')}; see `godwit lab up --help`"
+        return f"{wrong(first)}; see `godwit lab up --help`"
     name = str(first["loc"][0])
-    what = _WANTED.get(name, f"{first['msg']}; see `godwit lab up --help`")
+    what = _WANTED.get(name, f"{wrong(first)}; see `godwit lab up --help`")
     return f"--{name.replace('_', '-')} {first['input']}: {what}"
 
 

@@ -13,6 +13,7 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from godwit.core.errors import Invalid
+from godwit.core.wording import wrong
 
 Config = TypeVar("Config", bound=BaseModel)
 Place = tuple[int | str, ...]
@@ -90,8 +91,8 @@ def _sentence(errors: Sequence[ErrorDetails], kind: type[BaseModel]) -> str:
     if first["type"] == "missing":
         return f"{key} is missing{more}"
     if not first["loc"]:
-        return f"{first['msg'].removeprefix('Value error, ')}{more}"
-    return f"{key} is {first['input']!r}: {first['msg']}{more}"
+        return f"{wrong(first)}{more}"
+    return f"{key} is {first['input']!r}: {wrong(first)}{more}"
 
 
 def _allowed(kind: Any, place: Sequence[int | str]) -> list[str]:

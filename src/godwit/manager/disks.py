@@ -34,9 +34,12 @@ def is_disk_image(image: str) -> bool:
 def check(request: VmRequest) -> None:
     """`Invalid` for disks that contradict each other or what the VM boots."""
     if not is_disk_image(request.image):
-        for name in ("root_disk", "cloud_init"):
+        for name, what in (("root_disk", "the root disk"), ("cloud_init", "cloud-init")):
             if getattr(request, name) is not None:
-                raise Invalid(f"{name} needs a disk image: give `image` as an absolute path", "disk-image")
+                raise Invalid(
+                    f"what {what} shall be needs a disk image: name one by its path (--image, or `image` in a file)",
+                    "disk-image",
+                )
         if request.firmware is FirmwareKind.uefi:
             raise Invalid("UEFI needs a disk image to boot: give `image` as an absolute path", "disk-image")
     taken = Counter([each.name for each in request.disks] + [ROOT, SEED, VARIABLES])
