@@ -115,6 +115,15 @@ def test_json_is_what_the_api_answers(godwit: Godwit, live: Live) -> None:
     assert json.loads(godwit("migration", "list", "--json")) == []
 
 
+@pytest.mark.usefixtures("web")
+def test_what_is_said_of_a_vm_whose_host_does_not_answer_is_old(godwit: Godwit, live: Live) -> None:
+    live.site.doors["host-a"].is_cut = True
+    godwit("host", "list")
+    assert godwit("vm", "list").splitlines()[1].split()[:3] == ["web-1", "running?", "host-a"]
+    assert "running when host-a answered last; now it does not" in godwit("vm", "show", "web-1")
+    assert json.loads(godwit("vm", "list", "--json"))[0]["host_answers"] is False
+
+
 def test_what_there_is_for_people(godwit: Godwit, live: Live) -> None:
     live.site.doors["host-b"].is_cut = True
     assert [line.split()[:2] for line in godwit("host", "list").splitlines()] == [

@@ -165,8 +165,10 @@ def list_vms(json: JsonOption = False, manager: ManagerOption = None) -> None:
     if json:
         print_json(vms)
         return
-    rows = [(vm.name, vm.state, vm.host, f"{vm.memory_mib} MiB", vm.cpus, _ips(vm)) for vm in vms]
+    rows = [(vm.name, _state(vm), vm.host, f"{vm.memory_mib} MiB", vm.cpus, _ips(vm)) for vm in vms]
     print_table(("NAME", "STATE", "HOST", "MEMORY", "CPUS", "IP"), rows)
+    for host in sorted({str(vm.host) for vm in vms if not vm.host_answers}):
+        warn(f"{host} does not answer: what is said of its VMs is what it said last, see `godwit host show {host}`")
 
 
 @app.command("show", epilog=example("godwit vm show web-1"))
@@ -180,7 +182,9 @@ def show_vm(name: VmName, json: JsonOption = False, manager: ManagerOption = Non
         print_json(vm)
         return
     nics = [f"{nic.network} {nic.mac} {nic.ip or '-'} {nic.ip6 or ''}".rstrip() for nic in vm.nics]
-    told = vm.model_dump(exclude={"nics", "disks", "destinations"}, exclude_none=True)
+    told = vm.model_dump(exclude={"nics", "disks", "destinations", "host_answers"}, exclude_none=True)
+    if not vm.host_answers:
+        told["state"] = f"{vm.state} when {vm.host} answered last; now it does not"
     disks = [f"{each.name} {format_mib(each.size_bytes)} {each.datastore} {each.path}" for each in vm.disks]
     numbered = [
         (f"{kind} {n}", text) for kind, texts in (("nic", nics), ("disk", disks)) for n, text in enumerate(texts)
@@ -210,6 +214,11 @@ def open_console(name: VmName, manager: ManagerOption = None) -> None:
     with connected(manager) as client, client.console(name) as console:
         join(console, greeting=f"this is the console of {name}: leave it with Ctrl-]")
     warn(f"\nleft the console of {name}")
+
+
+def _state(vm: VmView) -> str:
+    """With a question mark if its host does not answer."""
+    return vm.state if vm.host_answers else f"{vm.state}?"
 
 
 def _refuse_more_words(context: typer.Context) -> None:

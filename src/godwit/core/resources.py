@@ -111,6 +111,8 @@ class VmView(Fact):
     state: VmState
     host: str | None
     """Where it runs, or ran last."""
+    host_answers: bool = True
+    """If not, the state is what that host said last."""
     memory_mib: int
     cpus: int
     image: str

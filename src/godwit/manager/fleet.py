@@ -15,6 +15,7 @@ from godwit.core.resources import HostState
 
 ANSWER_S = 5.0
 """How long a host may think about its facts."""
+NOT_ASKED = "not asked yet"
 FIRST_PAUSE_S = 0.5
 LONGEST_PAUSE_S = 10.0
 
@@ -30,7 +31,7 @@ class Fleet:
     def __init__(self, configs: Mapping[str, HostConfig], connect: Connect) -> None:
         self._hosts = {name: connect(name, config.address) for name, config in configs.items()}
         self._states = {
-            name: HostState(name=name, address=config.address, reachable=False, reason="not asked yet")
+            name: HostState(name=name, address=config.address, reachable=False, reason=NOT_ASKED)
             for name, config in configs.items()
         }
 
@@ -45,6 +46,11 @@ class Fleet:
         """As last seen."""
         self.host(name)
         return self._states[name]
+
+    def is_silent(self, name: str) -> bool:
+        """It did not answer when it was asked last."""
+        state = self._states.get(name)
+        return state is not None and not state.reachable and state.reason != NOT_ASKED
 
     def states(self) -> list[HostState]:
         """All hosts as last seen, by name."""

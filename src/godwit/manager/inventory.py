@@ -41,11 +41,14 @@ class Inventory:
 
     def view(self, name: str) -> VmView:
         """That VM as people see it."""
-        return vm_view(self._records.vm(name))
+        return self._view(self._records.vm(name))
 
     def views(self) -> list[VmView]:
         """All of them, by name."""
-        return [vm_view(self._records.vms[name]) for name in sorted(self._records.vms)]
+        return [self._view(self._records.vms[name]) for name in sorted(self._records.vms)]
+
+    def _view(self, record: VmRecord) -> VmView:
+        return vm_view(record, host_answers=not self._fleet.is_silent(record.host))
 
     def disks(self) -> list[DiskView]:
         """All disks of all VMs, by their names."""

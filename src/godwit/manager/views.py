@@ -7,13 +7,14 @@ from godwit.core.model import FirmwareKind
 from godwit.core.resources import DiskView, VmView
 
 
-def vm_view(record: VmRecord) -> VmView:
+def vm_view(record: VmRecord, *, host_answers: bool) -> VmView:
     """The VM."""
     spec, pinned = record.spec, record.pinned
     return VmView(
         name=record.name,
         state=record.state,
         host=record.host,
+        host_answers=host_answers,
         memory_mib=spec.memory_mib,
         cpus=spec.cpus,
         image=spec.image.name,
