@@ -130,7 +130,7 @@ def _measure(plan: Plan, rate: str, emulator: Emulator, *, until_s: float, facts
                 failures[name] = failures[name] + 1 if run.outcome == "broken" else 0
 
 
-_SHOWN = ("stall_ms", "blackout_ms", "warm_up_ms", "command_ms", "total_ms")
+_SHOWN = ("stall_ms", "hold_ms", "blackout_ms", "warm_up_ms", "command_ms", "total_ms")
 
 
 def _print(run: Run) -> None:
@@ -206,7 +206,12 @@ def _once(site: Site, case: Case, peer: Peer, facts: dict[str, Any]) -> Run:
 
 
 def _window(begun_ms: float, moved: Moved) -> dict[str, float]:
-    return {"from_ms": begun_ms, "resumed_ms": moved.resumed_ms, "to_ms": moved.resumed_ms + AFTER_MS}
+    return {
+        "from_ms": begun_ms,
+        "stopped_ms": moved.stopped_ms,
+        "resumed_ms": moved.resumed_ms,
+        "to_ms": moved.resumed_ms + AFTER_MS,
+    }
 
 
 def _run(case: Case, peer: str, *, moved: Moved, seen: dict[str, Any], before: dict[str, Any]) -> Run:
@@ -218,6 +223,7 @@ def _run(case: Case, peer: str, *, moved: Moved, seen: dict[str, Any], before: d
         round=0,
         outcome="connection lost" if seen["error"] else "done",
         stall_ms=load["stall_ms"] if load and case.is_bulk else seen["stall_ms"],
+        hold_ms=seen["hold_ms"],
         blackout_ms=moved.resumed_ms - moved.stopped_ms,
         warm_up_ms=seen["warm_up_ms"],
         command_ms=moved.command_ms,

@@ -5,8 +5,8 @@ next one follows: an application's view. Datagrams (echo, port 7 of UDP) go out 
 when the guest answered again, and how many frames were lost. Spoken to by lines of JSON on standard input.
 
     us <- {"event": "started"}
-    us -> {"from_ms": ..., "resumed_ms": ..., "to_ms": ...}   Unix time
-    us <- {"stall_ms": ..., "warm_up_ms": ..., "lost": ..., "rto": ..., ...}
+    us -> {"from_ms": ..., "stopped_ms": ..., "resumed_ms": ..., "to_ms": ...}   Unix time
+    us <- {"stall_ms": ..., "hold_ms": ..., "warm_up_ms": ..., "lost": ..., "rto": ..., ...}
 """
 
 from __future__ import annotations
@@ -112,16 +112,18 @@ class Probe:
         }
 
 
-def window(probe: Probe, from_ms: float, resumed_ms: float, to_ms: float) -> dict[str, Any]:
-    """What was seen between two moments, around a RESUME in between."""
-    begun, resumed, ended = (each / 1000 - _UNIX_S for each in (from_ms, resumed_ms, to_ms))
+def window(probe: Probe, *, from_ms: float, stopped_ms: float, resumed_ms: float, to_ms: float) -> dict[str, Any]:
+    """What was seen between two moments, around a STOP and a RESUME in between."""
+    begun, stopped, resumed, ended = (each / 1000 - _UNIX_S for each in (from_ms, stopped_ms, resumed_ms, to_ms))
     asked = [each for each in probe.questions if each[0] <= ended and (each[1] or ended) >= begun]
-    waits = [(answered or ended) - sent for sent, answered in asked]
+    stalls = [(answered or ended) - sent for sent, answered in asked if (answered or ended) > stopped]
+    holds = [answered - sent for sent, answered in asked if answered and answered <= stopped]
     datagrams = [each for each in probe.datagrams if begun <= each[0] <= ended]
     warm = [answered - resumed for sent, answered in probe.datagrams if sent >= resumed and answered]
     calm = [answered - sent for sent, answered in probe.questions if answered and answered < begun]
     return {
-        "stall_ms": 1000 * max(waits, default=0.0),
+        "stall_ms": 1000 * max(stalls, default=0.0),
+        "hold_ms": 1000 * max(holds, default=0.0),
         "calm_ms": 1000 * max(calm, default=0.0),
         "warm_up_ms": 1000 * min(warm) if warm else None,
         "lost": sum(1 for _, answered in datagrams if not answered),

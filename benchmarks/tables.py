@@ -61,6 +61,7 @@ COLUMNS = (
     ("peer", lambda each: str(each["peer"])),
     ("n", lambda each: str(each["n"])),
     ("client stall ms", shown("stall_ms")),
+    ("held before ms", shown("hold_ms")),
     ("blackout ms", shown("blackout_ms", 1)),
     ("warm-up ms", shown("warm_up_ms")),
     ("stall above both ms", shown("above_floor_ms")),

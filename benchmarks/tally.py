@@ -21,7 +21,9 @@ class Run(BaseModel):
     round: int
     outcome: str = "done"
     stall_ms: float | None = None
-    """The client's longest wait: for an answer, or in a bulk transfer for more data."""
+    """The client's longest wait: for an answer that came after STOP, or in a bulk transfer for more data."""
+    hold_ms: float | None = None
+    """Its longest wait for an answer that came before STOP."""
     blackout_ms: float | None = None
     """QEMU's own timestamps: STOP at the source to RESUME at the destination."""
     warm_up_ms: float | None = None
@@ -52,7 +54,10 @@ class Run(BaseModel):
         return self.stall_ms - self.blackout_ms - self.warm_up_ms
 
 
-SPREADS = ("stall_ms", "blackout_ms", "warm_up_ms", "above_floor_ms", "command_ms", "total_ms", "transferred_bytes")
+SPREADS = (
+    *("stall_ms", "hold_ms", "blackout_ms", "warm_up_ms", "above_floor_ms"),
+    *("command_ms", "total_ms", "transferred_bytes"),
+)
 COUNTS = ("lost_frames", "rto", "retransmissions", "resets")
 
 

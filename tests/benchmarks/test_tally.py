@@ -22,6 +22,7 @@ def run(peer: str, stall_ms: float, *, case: str = "idle-1gbit", round: int = 0,
         total_ms=800,
         transferred_bytes=100_000_000,
         lost_frames=1,
+        hold_ms=3,
         rto=2,
         resets=0,
         forecast_blackout_ms=stall_ms / 2 + 1,
@@ -70,6 +71,6 @@ def test_the_page_has_a_table_per_case_and_the_picture_a_dot_per_run() -> None:
     text = page(document(runs, {"cpus": 2, "qemu": "10.0.2"}, kind="full", rounds=10))
     assert "A full run: 1 cases, 3 to 4 moves of each peer in each (at most 10)." in text
     assert "### idle-1gbit, QEMU 10.0.2\n\n| peer | n | client stall ms |" in text
-    assert "| godwit | 3 | 100 / 120 / 120 | 50.0 / 60.0 / 60.0 | 25 / 30 / 30 |" in text
+    assert "| godwit | 3 | 100 / 120 / 120 | 3 / 3 / 3 | 50.0 / 60.0 / 60.0 | 25 / 30 / 30 |" in text
     assert "Not done: virsh: 1 x not within 60 s." in text
     assert picture(RUNS).count("<circle") == 6
