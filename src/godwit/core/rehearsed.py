@@ -50,7 +50,7 @@ def _of_the_probe(words: dict[str, str], report: Report | None, error: GodwitErr
             f"its announcements came in by an uplink of {source}, but what {source} sent to it by that uplink did "
             f"not arrive at {destination}",
             f"look at the switch before {source} (learning, static entries); clients reach the VM by the relay "
-            "meanwhile, for 300 s",
+            "meanwhile, for five minutes",
         )
     elif report.network.announcements and report.network.witnessed_at_ms is None:
         yield warning(
@@ -58,7 +58,8 @@ def _of_the_probe(words: dict[str, str], report: Report | None, error: GodwitErr
             f"{source} did not see the announcements that {destination} sent for a VM that had moved there",
             f"{len(report.network.announcements)} were sent, none came in by an uplink of {source}",
             f"look at what swallows RARP and ARP between them, or refuses a new address at the switch port of "
-            f"{destination} (port security, ARP suppression); clients reach the VM by the relay meanwhile, for 300 s",
+            f"{destination} (port security, ARP suppression); clients reach the VM by the relay meanwhile, for five "
+            "minutes",
         )
 
 
