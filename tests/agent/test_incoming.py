@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, cast
 
 import pytest
+from tests.agent.quiet_monitor import QuietMonitor
 
 from godwit.agent.incoming import Incoming
 from godwit.agent.local import LocalVm, Passport
@@ -38,29 +39,17 @@ class Disk(JournalFile):
         super().append(record, durable=durable)
 
 
-class Qemu:
+class Qemu(QuietMonitor):
     """Waits for a stream of which nothing comes."""
 
     qemu_pid = os.getpid()
     run_dir = Path("/nowhere")
 
     def __init__(self) -> None:
+        super().__init__()
         self.gone = asyncio.Event()
         self.monitor = self
-        self.closed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self.silences = 0
-
-    def listening(self) -> Qemu:
-        return self
-
-    def __enter__(self) -> Qemu:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        pass
-
-    async def __anext__(self) -> Any:
-        await self.closed
 
     async def history(self) -> History:
         if self.silences:

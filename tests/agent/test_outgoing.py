@@ -8,6 +8,7 @@ from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
+from tests.agent.quiet_monitor import QuietMonitor
 
 from godwit.agent.local import LocalVm, Passport
 from godwit.agent.outgoing import Outgoing
@@ -25,28 +26,19 @@ from godwit.testing.world import GOES, PINNED, SPEC
 pytestmark = pytest.mark.anyio
 
 
-class Qemu:
+class Qemu(QuietMonitor):
     """Sends, and never switches over; its stream fails when it is broken off, which is refused the first time."""
 
     run_dir = Path("/nowhere")
 
     def __init__(self) -> None:
+        super().__init__()
         self.gone = asyncio.Event()
         self.monitor = self
-        self.closed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self.events: asyncio.Queue[QmpEvent] = asyncio.Queue()
         self.status = "active"
         self.yanks = 0
         self.said: tuple[LoggedEvent, ...] = ()
-
-    def listening(self) -> Qemu:
-        return self
-
-    def __enter__(self) -> Qemu:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        pass
 
     async def __anext__(self) -> QmpEvent:
         return await self.events.get()

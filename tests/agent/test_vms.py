@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 from pathlib import Path
-from typing import Any
 
 import pytest
+from tests.agent.quiet_monitor import QuietMonitor
 
 from godwit.agent.local import Place, Plug
 from godwit.agent.room import Room
@@ -25,28 +25,6 @@ NOWHERE = Path("/nowhere")
 START = StartVm(spec=SPEC, pinned=PINNED)
 
 
-class Monitor:
-    """Nobody listens to it in vain: it says nothing."""
-
-    def __init__(self) -> None:
-        self.closed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-
-    def listening(self) -> Monitor:
-        return self
-
-    def __enter__(self) -> Monitor:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        pass
-
-    def __aiter__(self) -> Monitor:
-        return self
-
-    async def __anext__(self) -> Any:
-        await self.closed
-
-
 class Machine:
     """A QEMU of which only its life is of interest."""
 
@@ -56,7 +34,7 @@ class Machine:
     run_dir = NOWHERE
 
     def __init__(self) -> None:
-        self.monitor = Monitor()
+        self.monitor = QuietMonitor()
         self.gone = asyncio.Event()
 
     async def powerdown(self) -> None:

@@ -48,9 +48,11 @@ async def a_world() -> World:
     return world
 
 
-async def tell(world: World, instead: dict[str, Host] | None = None, *, attempt: int = 1) -> MemoryDiary:
+async def tell(
+    world: World, instead: dict[str, Host] | None = None, *, attempt: int = 1, diary: MemoryDiary | None = None
+) -> MemoryDiary:
     """The diary of a migration in that world, with another host in place of one of its sides."""
-    diary = MemoryDiary()
+    diary = diary or MemoryDiary()
     sides: dict[str, Host] = {"source": world.source, "destination": world.destination} | (instead or {})
     await migrate(a_move(attempt), source=sides["source"], destination=sides["destination"], diary=diary)
     return diary
@@ -167,10 +169,7 @@ def test_cancelling_during_a_verb(side: str, verb: str) -> None:
         world = await a_world()
         host = FaultyHost(getattr(world, side), verb, Fault.hangs)
         diary = MemoryDiary()
-        sides: dict[str, Host] = {"source": world.source, "destination": world.destination, side: cast(Host, host)}
-        task = asyncio.create_task(
-            migrate(a_move(), source=sides["source"], destination=sides["destination"], diary=diary)
-        )
+        task = asyncio.create_task(tell(world, {side: cast(Host, host)}, diary=diary))
         await host.struck.wait()
 
         task.cancel()
@@ -198,10 +197,7 @@ def test_cancelling_while_a_verb_goes_on_at_its_host(side: str, verb: str) -> No
         world = await a_world()
         host = BusyHost(getattr(world, side), verb)
         diary = MemoryDiary()
-        sides: dict[str, Host] = {"source": world.source, "destination": world.destination, side: cast(Host, host)}
-        task = asyncio.create_task(
-            migrate(a_move(), source=sides["source"], destination=sides["destination"], diary=diary)
-        )
+        task = asyncio.create_task(tell(world, {side: cast(Host, host)}, diary=diary))
         await host.struck.wait()
         task.cancel()
         await asyncio.sleep(10)
