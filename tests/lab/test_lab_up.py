@@ -11,7 +11,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ import pytest
 pytestmark = pytest.mark.lab
 
 _NODES = ["client", "lan-switch", "migration-switch", "control-switch", "manager", "host-a", "host-b"]
+_KINDS = ("net", "mnt", "uts", "pid")
 
 _SERVER = """
 import socket, sys
@@ -46,6 +47,7 @@ class Shell:
     env: dict[str, str]
     runtime: Path
     state: Path
+    held: list[int] = field(default_factory=list)
 
     def lab(self, *words: str, text: str = "") -> subprocess.CompletedProcess[str]:
         return subprocess.run(self.argv(*words), env=self.env, input=text, capture_output=True, text=True, timeout=120)
@@ -61,6 +63,19 @@ class Shell:
     def status(self) -> dict[str, Any]:
         status: dict[str, Any] = json.loads(self.lab("status", "--json").stdout)
         return status
+
+    def with_namespaces(self, status: dict[str, Any]) -> dict[str, Any]:
+        """With the inodes of its nodes' namespaces, held open: the kernel gives a free number to the next one made."""
+        return status | {"namespaces": {node["name"]: self._hold(node["pid"]) for node in status["nodes"]}}
+
+    def _hold(self, pid: int) -> set[int]:
+        files = [os.open(f"/proc/{pid}/ns/{kind}", os.O_RDONLY) for kind in _KINDS]
+        self.held += files
+        return {os.fstat(file).st_ino for file in files}
+
+    def let_go(self) -> None:
+        while self.held:
+            os.close(self.held.pop())
 
     def in_node(self, node: str, *command: str) -> str:
         done = self.lab("exec", node, "--", *command)
@@ -90,6 +105,7 @@ def new_shell(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[st
     yield make
     for shell in made:
         shell.lab("down")
+        shell.let_go()
 
 
 @pytest.fixture(scope="module")
@@ -106,10 +122,11 @@ def shell(new_shell: Callable[[str], Shell]) -> Iterator[Shell]:
     shell = new_shell("own")
     yield shell
     shell.lab("down")
+    shell.let_go()
 
 
 def namespaces_of(pid: int) -> set[int]:
-    return {os.stat(f"/proc/{pid}/ns/{kind}").st_ino for kind in ("net", "mnt", "uts", "pid")}
+    return {os.stat(f"/proc/{pid}/ns/{kind}").st_ino for kind in _KINDS}
 
 
 def namespaces_in_use() -> set[int]:
@@ -133,10 +150,6 @@ def traces(shell: Shell, status: dict[str, Any]) -> dict[str, object]:
     }
 
 
-def with_namespaces(status: dict[str, Any]) -> dict[str, Any]:
-    return status | {"namespaces": {node["name"]: namespaces_of(node["pid"]) for node in status["nodes"]}}
-
-
 def until(condition: Callable[[], bool]) -> None:
     deadline = time.monotonic() + 30
     while not condition():
@@ -148,7 +161,7 @@ NOTHING: dict[str, object] = {"namespaces": set(), "files": [], "mounts": []}
 
 
 def test_every_node_is_a_machine_of_its_own(shared: Shell) -> None:
-    status = with_namespaces(shared.status())
+    status = shared.with_namespaces(shared.status())
     assert [node["name"] for node in status["nodes"]] == _NODES
     own = [frozenset(status["namespaces"][name] - namespaces_of(os.getpid())) for name in _NODES]
     pid_namespace = frozenset.intersection(*own)
@@ -298,7 +311,7 @@ def test_labs_coexist_and_end_one_by_one(shared: Shell, shell: Shell) -> None:
 
 
 def test_down_leaves_nothing_and_twice_is_harmless(shell: Shell) -> None:
-    status = with_namespaces(shell.up("--hosts", "3", "--rate", "unlimited", "--link-queue", "fifo"))
+    status = shell.with_namespaces(shell.up("--hosts", "3", "--rate", "unlimited", "--link-queue", "fifo"))
     assert traces(shell, status)["namespaces"]
     assert shell.lab("down").returncode == 0
     assert traces(shell, status) == NOTHING
@@ -307,36 +320,36 @@ def test_down_leaves_nothing_and_twice_is_harmless(shell: Shell) -> None:
 
 
 def test_the_death_of_the_first_process_ends_everything_and_up_cleans_what_is_left(shell: Shell) -> None:
-    status = with_namespaces(shell.up())
+    status = shell.with_namespaces(shell.up())
     os.kill(status["supervisor_pid"], signal.SIGKILL)
     until(lambda: not traces(shell, status)["namespaces"])
     assert not shell.status()["up"]
     assert shell.lab("exec", "client", "--", "true").returncode == 2
-    fresh = with_namespaces(shell.up("--hosts", "3"))
+    fresh = shell.with_namespaces(shell.up("--hosts", "3"))
     assert shell.lab("down").returncode == 0
     assert traces(shell, fresh) == NOTHING
 
 
 def test_down_after_the_death_of_the_first_process_leaves_nothing(shell: Shell) -> None:
-    status = with_namespaces(shell.up())
+    status = shell.with_namespaces(shell.up())
     os.kill(status["supervisor_pid"], signal.SIGKILL)
     assert shell.lab("down").returncode == 0
     assert traces(shell, status) == NOTHING
 
 
 def test_a_lab_whose_directory_was_deleted_ends(shell: Shell) -> None:
-    status = with_namespaces(shell.up())
+    status = shell.with_namespaces(shell.up())
     shutil.rmtree(shell.runtime)
     until(lambda: not traces(shell, status)["namespaces"])
 
 
 def test_a_node_survives_the_death_of_its_holder(shell: Shell) -> None:
-    status = with_namespaces(shell.up())
+    status = shell.with_namespaces(shell.up())
     victims = {node["pid"] for node in status["nodes"]}
     for pid in victims:
         os.kill(pid, signal.SIGKILL)
     until(lambda: not victims & {node["pid"] for node in shell.status()["nodes"]})
-    assert with_namespaces(shell.status())["namespaces"] == status["namespaces"]
+    assert shell.with_namespaces(shell.status())["namespaces"] == status["namespaces"]
     assert shell.send("host-a", "host-b", "10.92.0.12", 1000) == 1000
     assert shell.lab("down").returncode == 0
     assert traces(shell, status) == NOTHING
