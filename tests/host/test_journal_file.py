@@ -125,6 +125,53 @@ def test_durable_means_synced_and_so_is_the_directory_of_a_new_file(tmp_path: Pa
         assert (data.call_count, directory.call_count) == (2, 1)
 
 
+def test_the_records_of_a_hand_over_make_the_file_no_longer(path: Path) -> None:
+    with closing(JournalFile(path)) as journal:
+        journal.append(FIRST, durable=False)
+        size = path.stat().st_size
+
+        for _ in range(8):
+            journal.append(THIRD, durable=True)
+            assert path.stat().st_size == size
+
+
+def test_there_is_room_behind_every_record_and_nothing_behind_the_last_when_it_is_closed(path: Path) -> None:
+    with closing(JournalFile(path)) as journal:
+        for _ in range(300):
+            journal.append(THIRD, durable=False)
+            whole = path.read_bytes()
+            assert len(whole) - len(whole.rstrip(b" ")) >= 4096
+
+    assert path.read_bytes().endswith(b"}\n")
+
+
+def test_whoever_died_with_the_file_open_left_all_records(path: Path) -> None:
+    journal = JournalFile(path)
+    journal.append(THIRD, durable=True)
+    left = path.read_bytes()
+    journal.close()
+
+    for length in range(left.rindex(b"\n") + 1, len(left), 512):
+        path.write_bytes(left[:length])
+        assert JournalFile(path).records() == (FIRST, SECOND, THIRD)
+        write(path, FIRST)
+        assert JournalFile(path).records() == (FIRST, SECOND, THIRD, FIRST)
+
+
+def test_a_record_torn_in_the_room_of_an_open_file_never_happened(path: Path) -> None:
+    journal = JournalFile(path)
+    journal.append(FIRST, durable=True)
+    before = path.read_bytes()
+    journal.append(THIRD, durable=True)
+    after = path.read_bytes()
+    journal.close()
+
+    begin, end = before.rindex(b"\n") + 1, after.rindex(b"\n") + 1
+    for place in range(begin, end):
+        path.write_bytes(after[:place] + before[place:])
+        assert JournalFile(path).records() == (FIRST, SECOND, FIRST), place
+
+
 def test_a_write_that_fails_leaves_the_journal_as_it_was(path: Path) -> None:
     with closing(JournalFile(path)) as journal:
         full = OSError(28, "No space left on device")

@@ -1,8 +1,14 @@
-"""A journal in a file: one line per record, each with its checksum, so that a torn write is seen and dropped."""
+"""A journal in a file: one line per record, each with its checksum, so that a torn write is seen and dropped.
+
+While it is open, blanks follow the last line: room on the disk that the next records take without making the file
+longer. To sync a file that got longer, a file system with a journal of its own commits that too: two writes, one after
+the other, and with them what others have appended meanwhile.
+"""
 
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from errno import ENOSPC
 from pathlib import Path
 from zlib import crc32
@@ -12,6 +18,10 @@ from pydantic import ValidationError
 from godwit.core.errors import Broken, Failed
 from godwit.core.ownership import Record
 
+_ROOM_BYTES = 4096
+"""At least this follows a record, enough for those of one hand-over: none of them makes the file longer."""
+_BLANKS = b" " * 4 * _ROOM_BYTES
+
 
 class JournalFile:
     """Append-only; implements `contract.journal.Journal`. One process writes it at a time."""
@@ -20,6 +30,7 @@ class JournalFile:
         """Opens or creates the file; `Broken` if a record before the end is damaged, for then nothing is certain."""
         self._path = path
         self._file: int | None = None
+        self._size_bytes = 0
         text = path.read_bytes() if path.exists() else b""
         self._records, self._good_bytes = _read(text, path)
 
@@ -39,8 +50,7 @@ class JournalFile:
         line = _line(record)
         try:
             file = self._open()
-            if os.pwrite(file, line, self._good_bytes) != len(line):
-                raise OSError(ENOSPC, os.strerror(ENOSPC))
+            self._put(file, line)
             if durable:
                 os.fdatasync(file)
         except OSError as error:
@@ -52,16 +62,26 @@ class JournalFile:
         self._records.append(record)
 
     def close(self) -> None:
-        """The file is closed; the next append opens it again."""
+        """The file is closed and ends with its last record; the next append opens it again."""
         if self._file is not None:
+            with suppress(OSError):
+                os.ftruncate(self._file, self._good_bytes)
             os.close(self._file)
             self._file = None
+
+    def _put(self, file: int, line: bytes) -> None:
+        end = self._good_bytes + len(line)
+        text = line if end + _ROOM_BYTES <= self._size_bytes else line + _BLANKS
+        if os.pwrite(file, text, self._good_bytes) != len(text):
+            raise OSError(ENOSPC, os.strerror(ENOSPC))
+        self._size_bytes = max(self._size_bytes, self._good_bytes + len(text))
 
     def _open(self) -> int:
         if self._file is None:
             is_new = not self._path.exists()
             self._file = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
             os.ftruncate(self._file, self._good_bytes)
+            self._size_bytes = self._good_bytes
             if is_new:
                 _sync_directory(self._path.parent)
         return self._file
