@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from hypothesis import HealthCheck, settings
 
-# a busy machine is no reason to fail: examples may take as long as they take
-settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+# A busy machine is no reason to fail: examples may take as long as they take, and are the same each time.
+# Others each time: `pytest --hypothesis-profile=searching`.
+settings.register_profile("searching", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile("patient", settings.get_profile("searching"), derandomize=True, database=None)
 settings.load_profile("patient")

@@ -49,7 +49,7 @@ class Qemu:
         return {"status": "active", "ram": ram}
 
     async def looked_at(self, times: int) -> None:
-        async with asyncio.timeout(10), self._looked:
+        async with asyncio.timeout(60), self._looked:
             await self._looked.wait_for(lambda: self.looks >= times)
 
 

@@ -55,7 +55,7 @@ class Host:
         machine = await self.daemons.find("web")
         assert machine is not None
         os.kill(machine.qemu_pid, signal.SIGKILL)
-        await asyncio.wait_for(machine.gone.wait(), 10)
+        await asyncio.wait_for(machine.gone.wait(), 60)
 
 
 @asynccontextmanager

@@ -103,7 +103,7 @@ async def test_a_stream_that_stalls_once_it_was_ready_is_broken_off_for_that_rea
     outgoing = Outgoing(vm, GOES, cast(Peer, SimpleNamespace(abort=abort)))
     outgoing._governor = cast(Any, Governor(outgoing))
     outgoing.belongings = cast(Any, SimpleNamespace(send=nothing, undo=nothing))
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         with pytest.raises(Failed, match="the stream took nothing") as stalled:
             await outgoing.hand_over()
         await outgoing.abort()

@@ -7,7 +7,6 @@ import contextlib
 import json
 import os
 import signal
-import socket
 import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import replace
@@ -15,6 +14,7 @@ from pathlib import Path
 from typing import cast
 
 import pytest
+from tests.ports import free_ports
 
 from godwit.contract.host import Host, IncomingReady, Nothing, PrepareIncoming, StopVm
 from godwit.core.config import AgentConfig, DatastoreConfig, Tls
@@ -31,7 +31,10 @@ from godwit.rpc.remote import connect
 from godwit.testing.host_suite import SLOW_BYTES_PER_S, SUITE, Pair
 from godwit.testing.world import SPEC
 
-pytestmark = pytest.mark.lab
+pytestmark = [pytest.mark.lab, pytest.mark.timeout(600)]
+
+BUSY_S = 60.0
+"""What takes seconds at most, on a machine that does much else."""
 
 
 @pytest.fixture(scope="module")
@@ -53,13 +56,6 @@ def certificates(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return directory
 
 
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
-
-
 class RunningAgent:
     """An agent in this process that can be restarted; its VMs run on meanwhile."""
 
@@ -71,7 +67,7 @@ class RunningAgent:
 
     async def start(self) -> None:
         self._task = asyncio.create_task(run_agent(self.config))
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(BUSY_S):
             while not self._task.done():
                 with contextlib.suppress(Exception):
                     await self.host.facts(Nothing())
@@ -92,7 +88,7 @@ class RunningAgent:
 
 @contextlib.asynccontextmanager
 async def an_agent(name: str, directory: Path, certificates: Path, manager: Tls) -> AsyncIterator[RunningAgent]:
-    port = free_port()
+    (port,) = free_ports(1)
     config = AgentConfig(
         host=name,
         listen=(f"127.0.0.1:{port}",),
@@ -125,7 +121,7 @@ def tell(story: Story, image: Image, certificates: Path) -> None:
         ):
             facts = [await each.host.facts(Nothing()) for each in (source, destination)]
             spec: VmSpec = SPEC.model_copy(update={"nics": (), "image": image})
-            async with asyncio.timeout(60):
+            async with asyncio.timeout(4 * BUSY_S):
                 pair = Pair(source.host, destination.host, spec, pin(facts, first="host-a"))
                 await story(pair, source, destination)
 
@@ -146,7 +142,7 @@ def test_a_guest_that_is_still_booting_is_switched_off_gently(
 ) -> None:
     async def story(pair: Pair, source: RunningAgent, destination: RunningAgent) -> None:
         await pair.source.start_vm(pair.start)
-        await pair.source.stop_vm(StopVm(name=pair.spec.name, grace_s=50))
+        await pair.source.stop_vm(StopVm(name=pair.spec.name, grace_s=BUSY_S))
 
     tell(story, image, certificates)
     assert [record.message for record in caplog.records if "did not power down" in record.message] == []
@@ -270,10 +266,10 @@ def test_a_stream_that_falls_silent_after_the_stop_is_broken_off(image: Image, c
         ((_, receiver),) = await pids(pair.destination)
         sender = await Machine.adopt(source.config.run_dir / "vms" / pair.spec.name)
         with sender.monitor.listening() as events:
+            os.kill(receiver or 0, signal.SIGSTOP)  # before the STOP, after which all is sent in no time
             await sender.monitor.execute("migrate-set-parameters", {"downtime-limit": 600_000})
-            await events.wait_for(lambda event: event.name == "STOP", timeout_s=20)
-            os.kill(receiver or 0, signal.SIGSTOP)
-            await events.wait_for(lambda event: event.name == "RESUME", timeout_s=30)
+            await events.wait_for(lambda event: event.name == "STOP", timeout_s=BUSY_S)
+            await events.wait_for(lambda event: event.name == "RESUME", timeout_s=BUSY_S)
         os.kill(receiver or 0, signal.SIGCONT)
         await sender.close()
         with pytest.raises(Failed, match="runs on where it was"):
@@ -322,7 +318,7 @@ def test_a_move_that_was_only_prepared_leaves_no_mark_when_it_is_released(image:
 
 
 async def until_it_is(state: Ownership, host: Host, pair: Pair) -> None:
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(BUSY_S):
         while (await host.testify(pair.order())).state != state:  # noqa: ASYNC110 - only the host can tell
             await asyncio.sleep(0.05)
 

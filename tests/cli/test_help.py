@@ -76,7 +76,7 @@ def asked(words: str, shell: Shell) -> dict[str, str]:
 def completed(words: str, shell: Shell, **environment: str) -> str:
     argv = [sys.executable, "-m", "godwit.main.godwit"]
     env = os.environ | asked(words, shell) | environment
-    done = subprocess.run(argv, env=env, capture_output=True, text=True, timeout=60, check=True)
+    done = subprocess.run(argv, env=env, capture_output=True, text=True, timeout=200, check=True)
     assert done.stderr == ""
     return done.stdout
 
@@ -136,7 +136,7 @@ def test_a_shell_is_found_and_told(shell: str, file: str, tmp_path: Path) -> Non
         pytest.skip(f"no {shell} here")
     command = f"{sys.executable} -m godwit.main.godwit --install-completion; true"  # true: else the shell is replaced
     env = {"HOME": str(tmp_path), "PATH": os.environ["PATH"]}
-    subprocess.run([shell, "-c", command], env=env, capture_output=True, text=True, timeout=60, check=True)
+    subprocess.run([shell, "-c", command], env=env, capture_output=True, text=True, timeout=200, check=True)
     assert "_GODWIT_COMPLETE" in (tmp_path / file).read_text()
 
 
@@ -144,5 +144,5 @@ def test_a_shell_is_found_and_told(shell: str, file: str, tmp_path: Path) -> Non
 def test_bash_understands_its_lines(capsys: pytest.CaptureFixture[str]) -> None:
     main(["completion", "bash"])
     lines = capsys.readouterr().out
-    done = subprocess.run(["/bin/bash", "-n"], input=lines, capture_output=True, text=True, timeout=60, check=True)
+    done = subprocess.run(["/bin/bash", "-n"], input=lines, capture_output=True, text=True, timeout=200, check=True)
     assert done.stderr == ""

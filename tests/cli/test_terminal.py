@@ -42,7 +42,7 @@ class Terminal:
     def read_until(self, text: str) -> None:
         """The person sees that text after what was seen before."""
         start = len(self.seen)
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + 120
         while text not in self.seen[start:]:
             assert select.select([self.master], [], [], max(0.0, deadline - time.monotonic()))[0], self.seen
             self.seen += self._read()
@@ -51,7 +51,7 @@ class Terminal:
         """What it exits with."""
         while data := self._read():
             self.seen += data
-        return self.process.wait(30)
+        return self.process.wait(120)
 
     def _read(self) -> str:
         try:

@@ -43,17 +43,17 @@ class Live:
     def start(self) -> None:
         """It answers."""
         self._thread.start()
-        assert self._is_up.wait(30)
+        assert self._is_up.wait(120)
 
     def stop(self) -> None:
         """It has ended."""
         self._loop.call_soon_threadsafe(self._stop.set)
-        self._thread.join(60)
+        self._thread.join(120)
         self._loop.close()
 
     def do(self, work: Coroutine[Any, Any, T]) -> T:
         """The result of work done in the manager's loop."""
-        return asyncio.run_coroutine_threadsafe(work, self._loop).result(60)
+        return asyncio.run_coroutine_threadsafe(work, self._loop).result(120)
 
     def break_connections(self) -> None:
         """Every client loses its connection; the server goes on."""
@@ -80,7 +80,7 @@ class Live:
 
     def wait_for(self, host: str, verb: str) -> None:
         """Somebody waits in that verb."""
-        self.do(asyncio.wait_for(self.site.doors[host].entered[verb].wait(), 30))
+        self.do(asyncio.wait_for(self.site.doors[host].entered[verb].wait(), 120))
 
     def _run(self) -> None:
         asyncio.set_event_loop(self._loop)

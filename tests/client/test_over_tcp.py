@@ -74,6 +74,7 @@ def test_events_are_taken_up_again_where_the_connection_broke(live: Live, tmp_pa
 def test_each_role_may_what_it_may(role: Role, may: bool, act: Act, live: Live, tmp_path: Path) -> None:
     with Client(live.socket) as owner:
         owner.create_vm(WEB)
+    live.hold("host-b", "prepare_incoming")  # or a move is over before it can be cancelled
     with Client(remote(live, tmp_path, role)) as client:
         if may:
             act(client)

@@ -33,17 +33,17 @@ async def sleeper() -> AsyncIterator[tuple[int, int]]:
 
 
 async def test_run_returns_what_the_program_wrote() -> None:
-    assert await process.run(["sh", "-c", "echo $WORD"], timeout_s=10, env={"WORD": "godwit"}) == "godwit\n"
+    assert await process.run(["sh", "-c", "echo $WORD"], timeout_s=60, env={"WORD": "godwit"}) == "godwit\n"
 
 
 async def test_run_fails_with_the_last_line_of_the_complaint() -> None:
     with pytest.raises(Failed, match="sh ended with status 3: at last"):
-        await process.run(["sh", "-c", "echo first >&2; echo at last >&2; exit 3"], timeout_s=10)
+        await process.run(["sh", "-c", "echo first >&2; echo at last >&2; exit 3"], timeout_s=60)
 
 
 async def test_run_says_when_the_program_is_absent() -> None:
     with pytest.raises(Failed, match="no-such-program cannot be started"):
-        await process.run(["no-such-program"], timeout_s=10)
+        await process.run(["no-such-program"], timeout_s=60)
 
 
 async def test_run_kills_and_reaps_what_takes_too_long(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -63,7 +63,7 @@ async def test_run_kills_and_reaps_what_takes_too_long(monkeypatch: pytest.Monke
 async def test_run_passes_descriptors() -> None:
     ours, theirs = os.pipe()
     try:
-        await process.run(["sh", "-c", f"echo hello >/dev/fd/{theirs}"], timeout_s=10, pass_fds=[theirs])
+        await process.run(["sh", "-c", f"echo hello >/dev/fd/{theirs}"], timeout_s=60, pass_fds=[theirs])
         assert os.read(ours, 100) == b"hello\n"
     finally:
         os.close(ours)
@@ -91,7 +91,7 @@ async def test_a_detached_program_is_a_child_of_init_with_its_descriptors_log_an
     finally:
         os.close(ours)
         process.kill(pid, ticks, signal.SIGKILL)
-        await process.wait_gone(pid, ticks, timeout_s=10)
+        await process.wait_gone(pid, ticks, timeout_s=60)
 
 
 async def test_a_detached_program_gets_no_other_descriptor(tmp_path: Path) -> None:
@@ -146,7 +146,7 @@ async def test_another_process_of_the_same_pid_is_not_the_one_meant(sleeper: tup
     assert process.is_alive(pid, ticks)
     assert not process.is_alive(pid, ticks + 1)
     assert not process.kill(pid, ticks + 1, signal.SIGKILL)
-    await process.wait_gone(pid, ticks + 1, timeout_s=10)
+    await process.wait_gone(pid, ticks + 1, timeout_s=60)
     assert process.is_alive(pid, ticks)
 
 
@@ -158,7 +158,7 @@ async def test_wait_gone_sees_the_end_and_a_zombie_is_not_alive(tmp_path: Path) 
     with pytest.raises(TimedOut):
         await process.wait_gone(pid, ticks, timeout_s=0.01)
     assert process.kill(pid, ticks, signal.SIGKILL)
-    await process.wait_gone(pid, ticks, timeout_s=10)
+    await process.wait_gone(pid, ticks, timeout_s=60)
 
     assert not process.is_alive(pid, ticks)  # a zombie by now, and not yet reaped
     os.waitpid(pid, 0)

@@ -22,6 +22,7 @@ from cryptography.hazmat.primitives.serialization import (
     load_ssh_private_key,
     load_ssh_public_key,
 )
+from tests.ports import free_ports
 
 from godwit.core.errors import Failed, NotFound, Unreachable
 from godwit.lab import image, shell
@@ -174,12 +175,6 @@ def test_without_packages_the_image_built_before_is_used(lists: str, tmp_path: P
     assert len(said) == (0 if lists == "unchanged" else 1)
 
 
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        port: int = server.getsockname()[1]
-        return port
-
-
 @contextmanager
 def guest(directory: Path, *, cpu: str, qmp: Path, ports: dict[int, int]) -> Iterator[subprocess.Popen[bytes]]:
     """A QEMU that boots the image in `directory` under TCG, its console on stdout; killed at the end."""
@@ -202,7 +197,7 @@ def guest(directory: Path, *, cpu: str, qmp: Path, ports: dict[int, int]) -> Ite
 
 
 def answer(port: int, request: bytes, length: int) -> bytes:
-    with socket.create_connection(("127.0.0.1", port), timeout=30) as connection:
+    with socket.create_connection(("127.0.0.1", port), timeout=120) as connection:
         connection.sendall(request)
         return exactly(connection.makefile("rb"), length)
 
@@ -238,7 +233,7 @@ def power_button(qmp: Path) -> None:
 def test_the_base_image_boots_serves_and_turns_off(cpu: str, tmp_path: Path) -> None:
     directory = image.ensure_image("base", cache=image.default_cache(), progress=say)
     assert sum((directory / file).stat().st_size for file in ("vmlinuz", "initrd")) < 25e6
-    ports = {each: free_port() for each in (6379, 22, 7, 19)}
+    ports = dict(zip((6379, 22, 7, 19), free_ports(4), strict=True))
     with guest(directory, cpu=cpu, qmp=tmp_path / "qmp", ports=ports) as qemu:
         assert qemu.stdout is not None
         console_until_ready(qemu.stdout)
@@ -247,13 +242,13 @@ def test_the_base_image_boots_serves_and_turns_off(cpu: str, tmp_path: Path) -> 
         assert answer(ports[19], b"", 20_000) == (chargen_pattern() * 3)[:20_000]
         assert in_guest(directory / "id_ed25519", ports[22], "hostname; id -un") == "vm1\nroot\n"
         power_button(tmp_path / "qmp")
-        assert qemu.wait(timeout=60) == 0
+        assert qemu.wait(timeout=120) == 0
 
 
 def in_guest(key: Path, port: int, command: str) -> str:
     options = ["StrictHostKeyChecking=no", "UserKnownHostsFile=/dev/null", "LogLevel=ERROR", "BatchMode=yes"]
     words = [word for option in options for word in ("-o", option)]
-    return shell.run(["ssh", "-i", str(key), "-p", str(port), *words, "root@127.0.0.1", command], timeout_s=60)
+    return shell.run(["ssh", "-i", str(key), "-p", str(port), *words, "root@127.0.0.1", command], timeout_s=120)
 
 
 def say(line: str) -> None:

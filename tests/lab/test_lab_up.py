@@ -9,6 +9,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -50,7 +51,7 @@ class Shell:
     held: list[int] = field(default_factory=list)
 
     def lab(self, *words: str, text: str = "") -> subprocess.CompletedProcess[str]:
-        return subprocess.run(self.argv(*words), env=self.env, input=text, capture_output=True, text=True, timeout=120)
+        return subprocess.run(self.argv(*words), env=self.env, input=text, capture_output=True, text=True, timeout=200)
 
     def argv(self, *words: str) -> list[str]:
         return [sys.executable, "-m", "godwit.lab.commands", *words]
@@ -151,7 +152,7 @@ def traces(shell: Shell, status: dict[str, Any]) -> dict[str, object]:
 
 
 def until(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 60
     while not condition():
         assert time.monotonic() < deadline, "it did not become true in time"
         time.sleep(0.02)
@@ -171,7 +172,7 @@ def test_every_node_is_a_machine_of_its_own(shared: Shell) -> None:
 
 def test_the_prefix_in_the_status_enters_the_node(shared: Shell) -> None:
     for node in shared.status()["nodes"]:
-        done = subprocess.run([*node["enter"], "uname", "-n"], capture_output=True, text=True, timeout=30)
+        done = subprocess.run([*node["enter"], "uname", "-n"], capture_output=True, text=True, timeout=200)
         assert (done.stdout, done.stderr) == (f"{node['name']}\n", "")
 
 
@@ -219,7 +220,7 @@ def test_the_migration_link_counts_marked_bytes_apart_and_holds_back_the_rest(sh
     shared.send("host-a", "host-b", "10.92.0.12", 3_000_000)
     after = class_bytes(shared)
     assert marked["1:10"] - before["1:10"] > 1_000_000
-    assert marked["1:20"] == before["1:20"]
+    assert marked["1:20"] - before["1:20"] < 10_000, "the kernel's own, such as neighbour discovery, is not marked"
     assert after["1:20"] - marked["1:20"] > 3_000_000
     held_back = re.search(r"htb 1: root.*?overlimits (\d+)", tc(shared, "qdisc"), re.DOTALL)
     assert held_back is not None
@@ -248,7 +249,7 @@ def test_a_fault_cuts_what_it_names_until_it_is_off(shared: Shell, fault: str, a
     assert (done.stdout, shared.status()["faults"]) == (f"faults: {fault}\n", [fault])
     try:
         assert shared.send("host-a", "host-b", spared, 1000) == 1000
-        assert not reaches(shared, "host-a", address)
+        assert not reaches(shared, "host-a", address, within_s=0.7)
     finally:
         shared.lab("fault", fault, "off")
     assert shared.status()["faults"] == []
@@ -258,7 +259,7 @@ def test_a_fault_cuts_what_it_names_until_it_is_off(shared: Shell, fault: str, a
 def test_the_manager_is_cut_off_from_one_host_only(shared: Shell) -> None:
     shared.lab("fault", "control-link-down:host-b", "on")
     try:
-        assert not reaches(shared, "manager", "10.91.0.12")
+        assert not reaches(shared, "manager", "10.91.0.12", within_s=0.7)
         assert reaches(shared, "manager", "10.91.0.11")
         assert reaches(shared, "host-a", "10.91.0.12")
     finally:
@@ -266,9 +267,12 @@ def test_the_manager_is_cut_off_from_one_host_only(shared: Shell) -> None:
     assert reaches(shared, "manager", "10.91.0.12")
 
 
-def reaches(shell: Shell, sender: str, address: str) -> bool:
-    """A refusal (nobody listens there) proves the way there and back; silence the opposite."""
-    done = shell.lab("exec", sender, "--", sys.executable, "-c", _CLIENT, address, "0", "0", "0.7")
+def reaches(shell: Shell, sender: str, address: str, *, within_s: float = 60.0) -> bool:
+    """A refusal (nobody listens there) proves the way there and back; silence the opposite.
+
+    After a silence the way is found again when its kernel asks for the address the next time, a second later or two.
+    """
+    done = shell.lab("exec", sender, "--", sys.executable, "-c", _CLIENT, address, "0", "0", str(within_s))
     return "Connection refused" in done.stderr
 
 
@@ -348,11 +352,17 @@ def test_a_node_survives_the_death_of_its_holder(shell: Shell) -> None:
     victims = {node["pid"] for node in status["nodes"]}
     for pid in victims:
         os.kill(pid, signal.SIGKILL)
-    until(lambda: not victims & {node["pid"] for node in shell.status()["nodes"]})
+    until(lambda: have_others(shell, victims))
     assert shell.with_namespaces(shell.status())["namespaces"] == status["namespaces"]
     assert shell.send("host-a", "host-b", "10.92.0.12", 1000) == 1000
     assert shell.lab("down").returncode == 0
     assert traces(shell, status) == NOTHING
+
+
+def have_others(shell: Shell, victims: set[int]) -> bool:
+    """Every node has another holder; as long as one has none, the status says nothing but that."""
+    done = shell.lab("status", "--json")
+    return done.returncode == 0 and not victims & {node["pid"] for node in json.loads(done.stdout)["nodes"]}
 
 
 def test_a_lab_that_cannot_be_made_leaves_nothing(shell: Shell, tmp_path: Path) -> None:
@@ -364,7 +374,7 @@ def test_a_lab_that_cannot_be_made_leaves_nothing(shell: Shell, tmp_path: Path) 
         env={**shell.env, "PATH": f"{tmp_path}:{shell.env['PATH']}"},
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=200,
     )
     assert done.returncode == 1
     assert done.stderr.splitlines()[-1].endswith("no such cable")
@@ -391,34 +401,32 @@ def test_a_home_that_cannot_be_written_is_named(shell: Shell) -> None:
         env={**shell.env, "XDG_STATE_HOME": "/proc/nowhere"},
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=200,
     )
     assert done.returncode == 2
     assert "/proc/nowhere/godwit/labs/own" in done.stderr
     assert not shell.runtime.exists()
 
 
-def test_an_ordinary_user_can_do_the_same(tmp_path: Path) -> None:
+def test_an_ordinary_user_can_do_the_same() -> None:
     if os.geteuid() != 0:
         pytest.skip("every other test of this file shows it to an ordinary user")
     nobody = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"]
     attempt = [*nobody, "unshare", "--user", "--map-root-user", sys.executable, "-c", "import godwit.lab"]
-    if subprocess.run(attempt, capture_output=True, timeout=30).returncode != 0:
+    if subprocess.run(attempt, capture_output=True, timeout=200).returncode != 0:
         pytest.skip("an ordinary user cannot run this Python or make namespaces here")
     env = {
         **os.environ,
         "GODWIT_LAB": "nobody",
-        "HOME": f"/tmp/{tmp_path.name}",
+        "HOME": tempfile.mkdtemp(prefix="gw"),
         "XDG_RUNTIME_DIR": "",
         "XDG_STATE_HOME": "",
     }
-    home = Path(env["HOME"])
-    home.mkdir()
-    os.chown(home, 65534, 65534)
+    os.chown(env["HOME"], 65534, 65534)
 
     def lab(*words: str) -> subprocess.CompletedProcess[str]:
         argv = [*nobody, sys.executable, "-m", "godwit.lab.commands", *words]
-        return subprocess.run(argv, cwd="/", env=env, capture_output=True, text=True, timeout=60)
+        return subprocess.run(argv, cwd="/", env=env, capture_output=True, text=True, timeout=200)
 
     try:
         assert lab("up", "--no-daemons").returncode == 0
@@ -426,5 +434,5 @@ def test_an_ordinary_user_can_do_the_same(tmp_path: Path) -> None:
         assert (made.returncode, made.stderr) == (0, "")
     finally:
         down = lab("down")
-        shutil.rmtree(home)
+        shutil.rmtree(env["HOME"])
     assert down.stdout == "lab nobody is down\n"

@@ -13,7 +13,7 @@ def test_a_process_is_alive_until_it_ends_even_while_nobody_has_buried_it() -> N
         assert identity.is_alive
         assert child.stdin is not None
         child.stdin.close()
-        assert processes.wait_gone([identity], timeout_s=10)
+        assert processes.wait_gone([identity], timeout_s=60)
         assert not identity.is_alive
 
 

@@ -18,7 +18,7 @@ from godwit.core.errors import Failed
 from godwit.lab.traffic import Traffic
 from godwit.lab.traffic_result import ClientSummary, TrafficResult
 
-DEADLINE_S = 30.0
+DEADLINE_S = 60.0
 
 
 class Server(socketserver.ThreadingTCPServer):
@@ -138,7 +138,7 @@ def redis() -> Iterator[Server]:
 
 def traffic(kind: str, server: Server) -> Traffic:
     name = "echo" if kind == "echo" else "redis"
-    return Traffic("127.0.0.1", kinds=[kind], options=[f"--{name}-port={server.port}", "--grace-s=5", "--warm-up-s=0"])
+    return Traffic("127.0.0.1", kinds=[kind], options=[f"--{name}-port={server.port}", "--grace-s=60", "--warm-up-s=0"])
 
 
 def only(result: TrafficResult) -> ClientSummary:
@@ -169,8 +169,9 @@ def test_a_silence_is_measured_in_its_own_window(echo: Server) -> None:
         echo.wait_for_requests(50)
         client = only(running.stop())
     assert [each.name for each in client.windows] == ["baseline", "silent", "after"]
-    assert client.windows[1].stall_ms >= 300
-    assert client.windows[1].started_at_ms <= client.windows[1].stall_at_ms + 300 <= client.windows[2].started_at_ms
+    silent, after = client.windows[1:]
+    assert silent.stall_ms >= 300
+    assert silent.started_at_ms - 1 <= silent.stall_at_ms + silent.stall_ms <= after.started_at_ms + 1
     assert client.stall_ms == max(each.stall_ms for each in client.windows), "a busy machine may add silences elsewhere"
     assert client.survived
     assert client.verified

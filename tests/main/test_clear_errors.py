@@ -36,7 +36,7 @@ def directory() -> Iterator[Path]:
 def godwit(*words: str, **environment: str) -> tuple[int, str]:
     """The exit status of the command, and what it said on standard error."""
     done = subprocess.run(
-        [*GODWIT, *words], capture_output=True, text=True, timeout=60, env=os.environ | environment, check=False
+        [*GODWIT, *words], capture_output=True, text=True, timeout=200, env=os.environ | environment, check=False
     )
     assert "Traceback" not in done.stdout + done.stderr
     return done.returncode, done.stderr

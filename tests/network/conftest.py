@@ -27,7 +27,7 @@ from godwit.network.switch import Switch
 from godwit.network.tap import Tap, open_tap
 
 CLONE_NEWNET = 0x4000_0000
-DEADLINE_S = 20.0
+DEADLINE_S = 60.0
 VNET_HEADER_BYTES = 10
 _libc = ctypes.CDLL(None, use_errno=True)
 

@@ -26,7 +26,7 @@ def test_without_the_token_nothing_is_counted() -> None:
 
 
 def test_nobody_there_is_nothing_found() -> None:
-    with socket.create_server((ADDRESS, 0)) as server:
-        port = server.getsockname()[1]
+    with socket.socket() as taken:  # and nobody listens
+        taken.bind((ADDRESS, 0))
 
-    assert probe(ADDRESS, port, "00") == Probed(0, 0.0)
+        assert probe(ADDRESS, taken.getsockname()[1], "00") == Probed(0, 0.0)

@@ -11,7 +11,7 @@ from ipaddress import ip_address
 import pytest
 
 from godwit.core.errors import NotFound, Refused
-from godwit.network import probing, switches
+from godwit.network import probing, segment, switches
 from godwit.network.frames import rarp, tagged
 from godwit.network.groups import Group
 from godwit.network.linux_bridge import LinuxBridge
@@ -22,7 +22,8 @@ from godwit.network.segment import Exchange
 from godwit.network.switch import Habits, Uplink
 from godwit.network.tap import open_tap, take_large
 
-from .conftest import Lan, Switched, forwards, frame, ip, ovs, until
+from .conftest import DEADLINE_S, Lan, Switched, forwards, frame, ip, ovs, until
+from .test_segment import become, leave
 
 pytestmark = pytest.mark.root
 
@@ -141,8 +142,11 @@ def test_the_vms_frames_are_tagged_as_the_bridge_tags_them(in_vlan: Switched) ->
         until(lambda: tags.of(probe) == VLAN, "a tagged probe")
 
 
-def test_probe_frames_pass_between_a_trunk_and_a_bridge_within_the_vlan_only(in_vlan: Switched) -> None:
+def test_probe_frames_pass_between_a_trunk_and_a_bridge_within_the_vlan_only(
+    in_vlan: Switched, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The far end is in no VLAN: what it says without a tag is another network's."""
+    monkeypatch.setattr(segment, "LONGEST_S", DEADLINE_S)
     ip("link add lan2 type bridge mcast_snooping 0")
     ip("link set lan2 up")
     ip("link set far master lan2")
@@ -151,8 +155,11 @@ def test_probe_frames_pass_between_a_trunk_and_a_bridge_within_the_vlan_only(in_
     async def both(switch: OpenVSwitch) -> list[tuple[str, int | None]]:
         here = Exchange(switch, "host-a", "host-b", bytes(8))
         there = Exchange(LinuxBridge("lan2"), "host-b", "host-a", bytes(8))
-        looks = await asyncio.gather(here.run("lan"), there.run("lan"))
-        return [(heard.host, heard.vlan) for look in looks for heard in look.heard]
+        looking = asyncio.gather(here.run("lan"), there.run("lan"))
+        await become(lambda: there.heard is not None and (switch.vlan is not None or here.heard is not None))
+        for each in (here, there):
+            leave(each)
+        return [(heard.host, heard.vlan) for look in await looking for heard in look.heard]
 
     assert asyncio.run(both(OpenVSwitch("lan"))) == [("host-b", None), ("host-a", None)]
     assert asyncio.run(both(OpenVSwitch("lan", VLAN))) == [("host-a", VLAN)]

@@ -19,7 +19,7 @@ from godwit.network.relay import Turnout
 from godwit.network.ring import SACRIFICE, TapHandle, sacrifice
 from godwit.network.switch import Kind
 
-from .conftest import Ear, Lan, Switched, forwards, frame, ip, silence
+from .conftest import Ear, Lan, Switched, forwards, frame, ip, silence, until
 
 pytestmark = pytest.mark.root
 
@@ -87,7 +87,7 @@ def test_what_cannot_be_made_ready_leaves_nothing(bridge_points: Points, monkeyp
             Turnout(ready.switch, "gw-vm", VM, handle)
 
     assert caught.traceback, "which holds on to what was made"
-    assert os.listdir("/proc/self/fd") == before
+    assert set(os.listdir("/proc/self/fd")) <= set(before)
     bridge_points.turnout = Turnout(ready.switch, "gw-vm", VM, handle)
 
 
@@ -99,14 +99,15 @@ def now_ms() -> float:
     return time.time() * 1000
 
 
+def have_entered(points: Points, count: int) -> bool:
+    """So many frames were seen at the tap."""
+    points.turnout.capture.read()
+    return len(points.turnout.capture.entered) >= count
+
+
 def test_what_waits_goes_first_and_what_comes_goes_after(points: Points) -> None:
     waiting = points.send("1", "2", "3")
-    points.lan.at("gw-vm")
-    time_limit = now_ms() + 5000
-    points.turnout.capture.read()
-    while len(points.turnout.capture.entered) < 3:
-        points.turnout.capture.read()
-        assert now_ms() < time_limit
+    until(lambda: have_entered(points, 3), "all wait")
 
     turned = points.turnout.turn(now_ms() + 60_000)
     coming = points.send("4", "5")
@@ -181,7 +182,7 @@ def test_tagged_frames_keep_their_tag_and_come_once(points: Points) -> None:
     with socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0) as beyond:
         tell_tags(beyond)
         beyond.bind(("other", 0x0003))
-        beyond.settimeout(20)
+        beyond.settimeout(60)
         for each in frames:
             points.lan.far.says(tagged(each, 42))
         tap.hears(frames[-1])
@@ -266,7 +267,7 @@ def test_where_the_kernels_stp_decides_the_relays_ports_are_waited_for(lan: Lan)
     try:
         siding = lan.at("gs-vm")
         assert not asyncio.run(until_forwarding(points.turnout.ports, longest_s=0))
-        assert asyncio.run(until_forwarding(points.turnout.ports, longest_s=20))
+        assert asyncio.run(until_forwarding(points.turnout.ports, longest_s=60))
         join(points).turnout.set_aside()
         frames = [to_group("meanwhile"), frame(FAR, VM, "meanwhile"), to_group("after"), frame(FAR, VM, "after")]
         for each in frames[:2]:

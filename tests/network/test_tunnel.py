@@ -27,7 +27,7 @@ MTU = 1600
 @pytest.fixture
 def elsewhere(lan: Lan) -> Iterator[str]:
     """The process id of a namespace at the other end of a migration network."""
-    holder = subprocess.Popen(["unshare", "-n", "sleep", "60"])
+    holder = subprocess.Popen(["unshare", "-n", "sleep", "1000"])
     try:
         ours = os.readlink("/proc/thread-self/ns/net")
         until(lambda: os.readlink(f"/proc/{holder.pid}/ns/net") != ours, "a namespace of its own")
@@ -139,7 +139,7 @@ def test_the_longest_frames_pass_cut_or_whole(lan: Lan, elsewhere: str, mtu: int
 
     lan.far.says(long)
 
-    assert sniffer.communicate(timeout=20)[0].strip() == long.hex()
+    assert sniffer.communicate(timeout=60)[0].strip() == long.hex()
 
 
 def test_what_comes_back_goes_into_the_tap(lan: Lan, elsewhere: str) -> None:

@@ -77,7 +77,7 @@ def test_a_disk_goes_over_the_network_encrypted(full: Path, empty: Path, tmp_pat
                 await mirror.start(source.monitor, move, server=at, encrypted=False, bytes_per_s=0)
             await mirror.start(source.monitor, move, server=at, encrypted=True, bytes_per_s=0)
             await until_ready(source)
-            assert [each.error for each in await mirror.finish(source.monitor, timeout_s=20)] == [None]
+            assert [each.error for each in await mirror.finish(source.monitor, timeout_s=60)] == [None]
             await mirror.clear(source.monitor, (move,))
             await mirror.stop_serving(destination.monitor, (move.to,))
 
@@ -105,7 +105,7 @@ def test_a_copy_takes_what_its_disk_holds_or_all_its_room(
                 at = await mirror.serve(destination.monitor, (move.to,), address="127.0.0.1", encrypted=False)
             await mirror.start(source.monitor, move, server=at, encrypted=False, bytes_per_s=0)
             await until_ready(source)
-            await mirror.finish(source.monitor, timeout_s=20)
+            await mirror.finish(source.monitor, timeout_s=60)
             await mirror.clear(source.monitor, (move,))
 
     asyncio.run(story())
@@ -128,8 +128,8 @@ def test_a_disk_that_reads_from_an_image_is_made_whole(full: Path, empty: Path, 
             await mirror.start(machine.monitor, move, server=None, encrypted=False, bytes_per_s=0)
             await until_ready(machine)
             await mirror.hold_equal(machine.monitor)
-            await mirror.demand_equal(machine.monitor, timeout_s=20)
-            await mirror.finish(machine.monitor, timeout_s=20)
+            await mirror.demand_equal(machine.monitor, timeout_s=60)
+            await mirror.finish(machine.monitor, timeout_s=60)
 
     asyncio.run(story())
     subprocess.run(["qemu-img", "compare", "-q", str(linked), str(empty)], check=True)
@@ -143,11 +143,11 @@ def test_a_copy_is_broken_off_and_nothing_is_left_of_it(full: Path, empty: Path,
     async def story() -> None:
         async with daemon(tmp_path / "a") as machine:
             await open_disk(machine.monitor, "disk0", move.disk)
-            await mirror.start(machine.monitor, move, server=None, encrypted=False, bytes_per_s=MIB)
+            await mirror.start(machine.monitor, move, server=None, encrypted=False, bytes_per_s=MIB // 16)
             with pytest.raises(Failed, match="is not copied yet"):
-                await mirror.demand_equal(machine.monitor, timeout_s=20)
+                await mirror.demand_equal(machine.monitor, timeout_s=60)
             with pytest.raises(Failed, match="is not copied yet"):
-                await mirror.finish(machine.monitor, timeout_s=20)
+                await mirror.finish(machine.monitor, timeout_s=60)
             for _ in range(2):
                 await mirror.break_off(machine.monitor, (move,))
             assert await mirror.look(machine.monitor) == ()

@@ -25,7 +25,7 @@ from godwit.testing.world import PINNED, SPEC, World
 
 Ask = Callable[[str, bytes], Awaitable[GodwitError | None]]
 
-ANSWER_S = 20
+ANSWER_S = 60
 EXAMPLES = 60
 
 WORDS = {

@@ -30,7 +30,7 @@ def running(test: Coroutine[Any, Any, None]) -> None:
     """The test, bounded: nothing on the wire may hang."""
 
     async def bounded() -> None:
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(200):
             await test
 
     asyncio.run(bounded())
@@ -44,7 +44,7 @@ async def served(servant: object, tls: Tls, *, protocol: type = Echo, port: int 
 
 @asynccontextmanager
 async def talking(
-    host_tls: Tls, our_tls: Tls, *, name: str = "host-a", timeout_s: float = 20.0
+    host_tls: Tls, our_tls: Tls, *, name: str = "host-a", timeout_s: float = 60.0
 ) -> AsyncIterator[tuple[Echoer, Echo]]:
     """A server and a connection to it."""
     servant = Echoer()

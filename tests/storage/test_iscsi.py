@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import shutil
-import socket
 import subprocess
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from tests.ports import free_ports
 
 from godwit.core.errors import Failed
 from godwit.core.model import MIB, Disk, DiskFormat, DiskMove
@@ -29,9 +29,8 @@ NAME = "iqn.2026-11.example:store"
 @pytest.fixture(scope="module")
 def target(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The URL of a target with units 1 (16 MiB) and 2 (32 MiB)."""
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        port = probe.getsockname()[1]
-    directory, control = tmp_path_factory.mktemp("target"), str(port % 30000)
+    (port,) = free_ports(1)
+    directory, control = tmp_path_factory.mktemp("target"), str(port)
     tgtd = subprocess.Popen(["tgtd", "-f", "-C", control, "--iscsi", f"portal=127.0.0.1:{port}"])
     try:
         make_target(directory, control)
@@ -119,7 +118,7 @@ def test_a_disk_goes_to_a_unit_with_room_to_spare_and_back(target: str, tmp_path
                 while not all(each.is_ready for each in await mirror.look(daemon.monitor)):  # noqa: ASYNC110
                     await asyncio.sleep(0.05)
                 assert await node_of(daemon.monitor, to) == mirror.copy_node(move)
-                assert [each.error for each in await mirror.finish(daemon.monitor, timeout_s=20)] == [None]
+                assert [each.error for each in await mirror.finish(daemon.monitor, timeout_s=60)] == [None]
                 for each in await mirror.look(daemon.monitor):
                     await daemon.monitor.execute("job-dismiss", id=f"mirror-{each.disk}")
         finally:
