@@ -69,12 +69,29 @@ def test_what_is_the_same_about_a_flow_does_not_change_with_time() -> None:
     assert flows.name_of(now) == flows.name_of(then)
 
 
-def test_a_flow_that_two_questions_find_is_told_once(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_flow_that_two_questions_find_is_told_once(monkeypatch: pytest.MonkeyPatch, many: None) -> None:
     """It has grown older between them."""
     answers = iter([[TCP], [LATER]])
     monkeypatch.setattr(kernel_words, "ask", lambda *_: next(answers))
 
     assert asyncio.run(flows.of([HERE])) == only(LATER, "127.0.0.1")
+
+
+def test_a_kernel_that_tracks_nothing_is_not_asked(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(kernel_words, "ask", lambda *_: pytest.fail("it was asked"))
+
+    monkeypatch.setattr(flows, "TRACKED", tmp_path / "no connection tracking")
+    assert asyncio.run(flows.of([HERE, HERE6])) == []
+    (tmp_path / "none yet").write_text("0\n")
+    monkeypatch.setattr(flows, "TRACKED", tmp_path / "none yet")
+    assert asyncio.run(flows.of([HERE, HERE6])) == []
+
+
+@pytest.fixture
+def many(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """The kernel says that it tracks a lot."""
+    (tmp_path / "count").write_text(f"{flows.FEW + 1}\n")
+    monkeypatch.setattr(flows, "TRACKED", tmp_path / "count")
 
 
 @pytest.fixture
@@ -122,6 +139,12 @@ def test_sequence_numbers_are_not_minded_and_minded_again(connection: str) -> No
     asyncio.run(flows.be_liberal(known, is_on=False))
 
     assert (before, while_away, liberal()) == ([False] * 2, [True] * 2, [False] * 2)
+
+
+@pytest.mark.root
+def test_among_many_flows_ours_are_found_too(connection: str, many: None) -> None:
+    assert len(asyncio.run(flows.of([HERE, HERE6]))) == 2
+    assert asyncio.run(flows.of([ELSEWHERE])) == []
 
 
 @pytest.mark.root

@@ -17,12 +17,18 @@ import struct
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import suppress
 from ipaddress import IPv4Address, IPv6Address
+from pathlib import Path
 
 from godwit.core.errors import Failed
 from godwit.network import kernel_words
 from godwit.network.kernel_words import attribute, attributes, nested
 
 Address = IPv4Address | IPv6Address
+
+TRACKED = Path("/proc/sys/net/netfilter/nf_conntrack_count")
+"""How many flows the kernel keeps track of in our network namespace (net/netfilter/nf_conntrack_standalone.c)."""
+FEW = 1000
+"""So many are told at once sooner than the kernel finds ours: for each question it walks through its whole table."""
 
 _NEW, _GET, _DELETE = 0x100, 0x101, 0x102
 _CREATE, _EXCLUSIVE = 0x400, 0x200
@@ -60,14 +66,30 @@ async def be_liberal(flows: Sequence[bytes], *, is_on: bool = True) -> None:
 
 def _of(addresses: Collection[Address]) -> list[bytes]:
     found: dict[bytes, bytes] = {}
-    for question in dict.fromkeys(question for address in addresses for question in _questions(address)):
+    for question in _questions(addresses, _tracked()):
         with suppress(Failed):
             for answer in kernel_words.ask(kernel_words.NETFILTER, _GET, question):
                 found |= {name_of(flow): flow for flow in usable(answer, addresses)}
     return list(found.values())
 
 
-def _questions(address: Address) -> Iterator[bytes]:
+def _tracked() -> int:
+    """Flows of whomever; none where there is no connection tracking."""
+    try:
+        return int(TRACKED.read_text())
+    except FileNotFoundError:
+        return 0
+
+
+def _questions(addresses: Collection[Address], tracked: int) -> list[bytes]:
+    if not addresses or not tracked:
+        return []
+    if tracked <= FEW:
+        return [_HEADER.pack(socket.AF_UNSPEC, 0, 0)]
+    return list(dict.fromkeys(question for address in addresses for question in _questions_about(address)))
+
+
+def _questions_about(address: Address) -> Iterator[bytes]:
     """For what it sent first, and for what was sent to it first. Kernels of before 5.8 do not understand that and tell
     everything; those of today understand the opposite of an IPv6 address, and so are asked for everything.
     """
