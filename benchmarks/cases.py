@@ -23,6 +23,11 @@ class Case:
         """Its stall is the longest silence of the transfer."""
         return self.load is not None and self.load[0] != "dirty"
 
+    @property
+    def peers(self) -> tuple[str, ...]:
+        """Who moves in it: compressing is for links that are slower than memory."""
+        return (*PEERS, COMPRESSING) if self.rate == "1gbit" else PEERS
+
 
 LOADS = {"idle": None, "dirty": ("dirty", "20"), "download": ("download", "20"), "upload": ("upload", "20")}
 CASES = tuple(Case(f"{load}-{rate}", rate, words) for rate in ("unlimited", "1gbit") for load, words in LOADS.items())
@@ -30,6 +35,8 @@ HOPELESS = Case("dirties-faster-than-the-link", "200mbit", ("dirty", "40"))
 QUICK = ("idle-unlimited", "dirty-unlimited", "dirty-1gbit", "download-1gbit")
 PEERS = ("virsh", "qemu", "godwit", "virsh-10ms", "qemu-same", "godwit-tls")
 """In this order they move in the first round; in each further one, one more of them has become the last."""
+COMPRESSING = "godwit-zstd"
+ALL_PEERS = (*PEERS, COMPRESSING)
 ABOUT_S = {"unlimited": 5.0, "1gbit": 7.0, "200mbit": 60.0}
 """What one move takes with all around it, by the link's rate; only shares out the time."""
 
@@ -51,7 +58,7 @@ class Plan:
     cases: Sequence[Case]
     rounds: int
     journal: Runs
-    peers: Sequence[str] = PEERS
+    peers: Sequence[str] = ALL_PEERS
 
     @property
     def done(self) -> list[Run]:
@@ -85,10 +92,10 @@ class Plan:
         known = {(each.case, each.peer, each.round) for each in self.done}
         found = []
         for round in range(self.rounds):
-            turn = round % len(PEERS)
             for case in self.cases:
                 if case.rate == rate and round < self._rounds(case):
-                    order = [each for each in (*PEERS[turn:], *PEERS[:turn]) if each in self.peers]
+                    turn = round % len(case.peers)
+                    order = [each for each in (*case.peers[turn:], *case.peers[:turn]) if each in self.peers]
                     found += [(case, each, round) for each in order if (case.name, each, round) not in known]
         return found
 

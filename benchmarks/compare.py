@@ -20,7 +20,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from benchmarks.cases import CASES, HOPELESS, PEERS, QUICK, Case, Plan, copy_of, home_of
+from benchmarks.cases import ALL_PEERS, CASES, COMPRESSING, HOPELESS, QUICK, Case, Plan, copy_of, home_of
 from benchmarks.emulator import Emulator, chosen
 from benchmarks.figures import Runs, commit, machine, write
 from benchmarks.peer_godwit import Godwit
@@ -81,7 +81,7 @@ def _asked() -> argparse.Namespace:
     parser.add_argument("--rounds", type=int, default=ROUNDS, help="how often each peer moves its VM in each case")
     parser.add_argument("--minutes", type=float, help="when to stop")
     parser.add_argument("--cases", type=_names(each.name for each in (*CASES, HOPELESS)), default=())
-    parser.add_argument("--peers", type=_names(PEERS), default=PEERS)
+    parser.add_argument("--peers", type=_names(ALL_PEERS), default=ALL_PEERS)
     asked = parser.parse_args()
     asked.minutes = asked.minutes or (QUICK_MINUTES if asked.quick else MINUTES)
     asked.cases = asked.cases or (QUICK if asked.quick else ())
@@ -154,12 +154,13 @@ def _site(rate: str, emulator: Emulator) -> Iterator[Site]:
 
 
 def _peers(site: Site) -> Mapping[str, Peer]:
-    """All of `PEERS`, by name."""
+    """All of them, by name."""
     libvirt, bare = LibvirtVm(site), BareVm(site)
     peers: tuple[Peer, ...] = (
         *(Virsh(libvirt), Virsh(libvirt, max_downtime_ms=10)),
         *(Bare(bare, same=False), Bare(bare, same=True)),
         *(Godwit(site, "godwit", "--plaintext"), Godwit(site, "godwit-tls")),
+        Godwit(site, COMPRESSING, "--plaintext", "--compress", "zstd"),
     )
     return {peer.name: peer for peer in peers}
 

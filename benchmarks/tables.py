@@ -7,10 +7,13 @@ from collections.abc import Iterable, Sequence
 from html import escape
 from typing import Any
 
+from benchmarks.cases import COMPRESSING
 from benchmarks.figures import spread, table
 from benchmarks.tally import Run, case_table, cases, count, mean_ratio, ratios, shown
 
 PLAIN = ("virsh", "virsh-10ms", "qemu", "qemu-same", "godwit")
+TLS = ("virsh", "godwit", "godwit-tls")
+COMPRESSED = ("virsh", "godwit", COMPRESSING)
 ANSWERED = ("idle", "dirty")
 BULK = ("download", "upload")
 ONCE = "dirties-faster"
@@ -81,11 +84,9 @@ def page(found: dict[str, Any]) -> str:
     words = ", ".join(f"{name} {value}" for name, value in machine.items())
     qemu = f"QEMU {machine.get('qemu', 'unknown')}"
     parts = [f"{extent(found)} Machine: {words}.\n"]
-    for title, wanted in (("", PLAIN), ("With TLS", ("virsh", "godwit", "godwit-tls"))):
+    for title, wanted in (("", PLAIN), ("With TLS", TLS), ("Compressed", COMPRESSED)):
         chosen = [each for each in summaries if each["peer"] in wanted]
-        if not any(each["peer"] == wanted[-1] for each in chosen):
-            continue
-        for name in dict.fromkeys(each["case"] for each in chosen):
+        for name in dict.fromkeys(each["case"] for each in chosen if each["peer"] == wanted[-1]):
             rows = sorted((e for e in chosen if e["case"] == name), key=lambda each: wanted.index(each["peer"]))
             head = f"{name}, {qemu}{f' ({title})' if title else ''}"
             parts.append(f"#### {head}\n\n{case_table(rows, COLUMNS)}")

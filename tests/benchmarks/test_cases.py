@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from benchmarks.cases import CASES, HOPELESS, PEERS, QUICK, Case, Plan, copy_of, home_of
+from benchmarks.cases import ALL_PEERS, CASES, COMPRESSING, HOPELESS, PEERS, QUICK, Case, Plan, copy_of, home_of
 from benchmarks.figures import Runs
 from benchmarks.publish import measured, publish
 from benchmarks.tables import document
@@ -29,7 +29,7 @@ def test_one_that_was_stopped_goes_on_where_it_was_and_measures_nothing_twice(tm
 
     again = plan(file)
 
-    assert len(wanted) == (2 * len(CASES) + 1) * len(PEERS)
+    assert len(wanted) == (2 * len(CASES) + 1) * len(PEERS) + 2 * len(CASES) // 2
     assert len(again.done) == 30
     assert [each for rate in again.rates() for each in again.left(rate)] == wanted[30:]
 
@@ -41,7 +41,7 @@ def test_a_link_over_which_all_was_moved_needs_no_lab_and_no_time(tmp_path: Path
 
     assert mine.rates() == ["1gbit", "200mbit"]
     assert mine.share("unlimited") == 0
-    assert mine.sentence.startswith(f"{len(PEERS) * 9} moves are left")
+    assert mine.sentence.startswith(f"{len(ALL_PEERS) * 8 + len(PEERS)} moves are left")
     assert mine.share("1gbit") + mine.share("200mbit") == pytest.approx(1)
 
 
@@ -50,6 +50,13 @@ def test_each_round_begins_with_another_peer_and_the_hopeless_case_has_one(tmp_p
 
     assert [peer for _, peer, _ in mine.left("unlimited")] == [*PEERS, *PEERS[1:], PEERS[0]]
     assert [round for _, _, round in mine.left("200mbit")] == [0] * len(PEERS)
+
+
+def test_memory_is_compressed_where_the_link_is_slow_only(tmp_path: Path) -> None:
+    mine = plan(tmp_path / "runs.jsonl", rounds=1)
+
+    compressed = [case.name for rate in mine.rates() for case, peer, _ in mine.left(rate) if peer == COMPRESSING]
+    assert compressed == [case.name for case in CASES if case.rate == "1gbit"]
 
 
 def bench(kind: str, cases: list[str]) -> dict[str, Any]:

@@ -52,6 +52,17 @@ def test_each_goal_is_met_or_not() -> None:
     assert met["forecast of the blackout, off by ms, median of 1"] == ("12.0", False)
 
 
+def test_the_stream_takes_as_long_as_the_link_for_its_bytes_and_less_if_compressed() -> None:
+    sent = {"total_ms": 1200, "transferred_bytes": 125_000_000}
+    fewer = {"total_ms": 900, "transferred_bytes": 50_000_000, "peer": "godwit-zstd"}
+    runs = [RUNS[0], RUNS[3].model_copy(update=sent), RUNS[3].model_copy(update=fewer)]
+
+    met = {each.name: (each.measured, each.is_met) for each in goals(found(runs))}
+
+    assert met["idle-1gbit: the stream, of what the link needs for all bytes"] == ("1.20", False)
+    assert met["idle-1gbit: compressed, of what the link needs for all bytes"] == ("0.90", True)
+
+
 def test_a_case_that_one_of_the_two_did_not_do_is_not_judged() -> None:
     assert [each.name for each in goals(found(RUNS[1:])) if "idle" in each.name] == []
 
