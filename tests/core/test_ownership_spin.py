@@ -38,7 +38,7 @@ def errors(directory: Path, claim: str, flags: str) -> int:
     """How many SPIN finds, all states visited."""
 
     def run(*words: str) -> str:
-        done = subprocess.run(words, cwd=directory, capture_output=True, text=True, timeout=120, check=False)
+        done = subprocess.run(words, cwd=directory, capture_output=True, text=True, timeout=280, check=False)
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout
 

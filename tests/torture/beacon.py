@@ -5,7 +5,6 @@ beacon.py MAC PORT...
 
 from __future__ import annotations
 
-import selectors
 import socket
 import struct
 import sys
@@ -15,6 +14,7 @@ ETH_P_IP = 0x0800
 ETH_P_ALL = 0x0003
 """A bridge takes what comes in by a port before sockets for one protocol are asked: those for all hear it first."""
 PACKET_OUTGOING = 4
+SOCKET_BYTES = 8 << 20
 ICMP = 1
 ECHO_REQUEST = 8
 
@@ -32,17 +32,17 @@ def sequence(frame: bytes, mac: bytes) -> int | None:
 
 def main(argv: list[str]) -> None:
     mac = bytes.fromhex(argv[0].replace(":", ""))
-    with selectors.DefaultSelector() as selector:
-        for port in argv[1:]:
-            listening = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(ETH_P_ALL))
-            listening.bind((port, ETH_P_ALL))
-            selector.register(listening, selectors.EVENT_READ, port)
+    ports = frozenset(argv[1:])
+    # one socket for all ports, or what came by two of them while we had no CPU could be read in another order
+    with socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(ETH_P_ALL)) as listening:
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, SOCKET_BYTES)
         print("ready", flush=True)
         while True:
-            for key, _ in selector.select():
-                frame, address = key.fileobj.recvfrom(256)  # type: ignore[union-attr]
-                if address[2] != PACKET_OUTGOING and (number := sequence(frame, mac)) is not None:
-                    print(f"{time.time() * 1000:.3f} {key.data} {number}", flush=True)
+            frame, address = listening.recvfrom(256)
+            if address[0] not in ports or address[2] == PACKET_OUTGOING:
+                continue
+            if (number := sequence(frame, mac)) is not None:
+                print(f"{time.time() * 1000:.3f} {address[0]} {number}", flush=True)
 
 
 if __name__ == "__main__":

@@ -29,7 +29,7 @@ from godwit.lab.scenario import Scenario, wait_until
 
 VM = "web"
 DAEMON = Path(__file__).with_name("daemon.py")
-REACH_S = 20.0
+REACH_S = 60.0
 CUT_S = 8.0
 """Longer than a hand-over's watchdog waits beyond the longest blackout."""
 ALIVE_S = 20.0

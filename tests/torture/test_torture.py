@@ -82,6 +82,7 @@ def test_fixed(case: Case, rigs: Rigs) -> None:
     assert_survived(rigs, case)
 
 
+@pytest.mark.acceptance  # others each time: what fails here may have nothing to do with what was changed
 def test_drawn(rigs: Rigs) -> None:
     """Others each time; `make torture CASES=N SEED=S` repeats any of them."""
     seed = int(os.environ.get("SEED") or random.Random(time.time_ns()).randrange(10_000))

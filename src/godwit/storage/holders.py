@@ -16,7 +16,8 @@ def holders(path: Path, *, but: Collection[int] = ()) -> list[str]:
         return []
     same = (disk.st_dev, disk.st_ino)
     found = (each for each in Path("/proc").iterdir() if each.name.isdigit() and int(each.name) not in but)
-    return sorted(_name(each) for each in found if same in set(_open_files(each)))
+    names = (_name(each) for each in found if same in set(_open_files(each)))
+    return sorted(name for name in names if name)
 
 
 def blame(path: Path, *, but: Collection[int] = ()) -> str:
@@ -34,8 +35,12 @@ def _open_files(process: Path) -> Iterator[tuple[int, int]]:
                 yield opened.st_dev, opened.st_ino
 
 
-def _name(process: Path) -> str:
-    words = (process / "cmdline").read_bytes().split(b"\0")
+def _name(process: Path) -> str | None:
+    """None: it has ended meanwhile."""
+    try:
+        words = (process / "cmdline").read_bytes().split(b"\0")
+    except OSError:
+        return None
     program = os.path.basename(words[0].decode(errors="replace"))
     if b"-name" in words[:-1] and "qemu" in program:
         vm = words[words.index(b"-name") + 1].decode().split(",")[0].removeprefix("guest=")
