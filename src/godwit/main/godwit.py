@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from importlib import import_module
 from typing import Annotated, Any
 
@@ -35,8 +36,22 @@ COMMANDS = {
 """Where each command is, in the order of the help."""
 
 
+UsageError: type[Exception] = typer.BadParameter.__mro__[1]
+"""What typer raises for words that it does not understand, whoever it has that from."""
+
+
 class LazyGroup(typer.core.TyperGroup):
     """A group whose commands are imported when they are asked for: `godwit vm list` must not wait for the lab."""
+
+    def make_context(self, *args: Any, **more: Any) -> Any:
+        """Of our own options."""
+        with _usage_errors_as_ours():
+            return super().make_context(*args, **more)
+
+    def invoke(self, ctx: Any) -> Any:
+        """What the command gives."""
+        with _usage_errors_as_ours():
+            return super().invoke(ctx)
 
     def list_commands(self, ctx: Any) -> list[str]:
         """All, in their order."""
@@ -50,6 +65,19 @@ class LazyGroup(typer.core.TyperGroup):
         command = typer.main.get_command(getattr(import_module(module), name))
         command.name = cmd_name
         return command
+
+
+@contextmanager
+def _usage_errors_as_ours() -> Iterator[None]:
+    """`Invalid`, which is one sentence, for what would be a box with the usage in it."""
+    try:
+        yield
+    except UsageError as error:
+        if type(error).__name__ == "NoArgsIsHelpError":  # no mistake: it has shown the help
+            raise
+        from godwit.cli.usage import refusal
+
+        raise refusal(error) from error
 
 
 START = "\n\n".join(
@@ -69,6 +97,7 @@ app = typer.Typer(
     help="Moves running virtual machines between hosts without dropping a connection.",
     no_args_is_help=True,
     epilog=START,
+    context_settings={"help_option_names": ["--help", "-h"]},  # every command has them from here
     pretty_exceptions_enable=False,
 )
 
