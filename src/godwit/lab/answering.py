@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import httpx
@@ -10,7 +11,7 @@ import httpx
 from godwit.core.errors import Failed, TimedOut
 from godwit.core.resources import HostState
 from godwit.lab import control, storage_node
-from godwit.lab.control import Order, Verb
+from godwit.lab.control import Answer, Order, Verb
 from godwit.lab.places import Lab
 from godwit.lab.settings import Settings
 from godwit.lab.topology import Topology
@@ -24,9 +25,20 @@ _MOST_STARTS = 5
 
 def wait_answering(lab: Lab, settings: Settings) -> None:
     """The manager reaches every host; `Failed` names the first that it does not, what it said last, and its log."""
+    _wait_answering(lab, settings.host_names)
+
+
+def wait_answering_again(lab: Lab, settings: Settings, node: str, seen: Answer) -> None:
+    """That node's daemon, just started, answers, if there is somebody who may ask it; else as `wait_answering`."""
+    manager = seen.daemons.get("manager")
+    if manager and manager.wanted and f"control-link-down:{node}" not in seen.faults:
+        _wait_answering(lab, [name for name in settings.host_names if name == node])
+
+
+def _wait_answering(lab: Lab, names: Sequence[str]) -> None:
     deadline = time.monotonic() + _ANSWER_S
     earlier = _starts(lab)
-    while silent := _first_silent(lab, settings):
+    while silent := _first_silent(lab, names):
         node, reason = silent
         if _starts(lab).get(node, 0) - earlier.get(node, 0) >= _MOST_STARTS:
             raise Failed(
@@ -72,12 +84,12 @@ def _next(lab: Lab, node: str) -> str:
     return f"read {lab.log_of(node)}, then godwit lab down"
 
 
-def _first_silent(lab: Lab, settings: Settings) -> tuple[str, str] | None:
+def _first_silent(lab: Lab, names: Sequence[str]) -> tuple[str, str] | None:
     try:
         hosts = {host.name: host for host in _hosts(lab)}
     except (httpx.HTTPError, ValueError) as error:
         return "manager", str(error)
-    for name in settings.host_names:
+    for name in names:
         if name not in hosts:
             return name, "the manager does not know it"
         if not hosts[name].reachable:

@@ -18,11 +18,13 @@ from godwit.core.errors import GodwitError, Invalid
 from godwit.core.wording import wrong
 from godwit.lab import control, faults, status
 from godwit.lab.control import Order, Verb
-from godwit.lab.places import find_lab
+from godwit.lab.places import find_lab, others_up
 from godwit.lab.settings import LinkQueue, Settings, SwitchKind, parse_bridges, parse_qemu
 
 app = typer.Typer(
-    help="A data centre on this machine: hosts, switches, a client and a manager in namespaces.", no_args_is_help=True
+    help="A data centre on this machine: hosts, switches, a client and a manager in namespaces.",
+    epilog="Several labs live side by side: GODWIT_LAB=NAME before a command names one; else it is called lab.",
+    no_args_is_help=True,
 )
 
 
@@ -86,7 +88,8 @@ def down() -> None:
 
     with _errors_as_one_sentence():
         lab = find_lab()
-        typer.echo(f"lab {lab.name} is down" if lifecycle.down(lab) else "no lab is up")
+        was_up = lifecycle.down(lab)
+        typer.echo(f"lab {lab.name} is down" if was_up else f"lab {lab.name} is not up{others_up(lab)}")
 
 
 @app.command("status")
@@ -97,7 +100,7 @@ def show(as_json: Annotated[bool, typer.Option("--json", help="For programs.")] 
         if as_json:
             typer.echo(seen.model_dump_json(indent=2))
         elif not seen.up:
-            typer.echo(f"lab {seen.lab} is not up")
+            typer.echo(f"lab {seen.lab} is not up{others_up(find_lab())}")
         else:
             console = Console(soft_wrap=True)
             console.print(status.table(seen))
@@ -113,6 +116,8 @@ def execute(
     """Run a command inside a node; its input, output and exit status are the command's own."""
     with _errors_as_one_sentence():
         lab = find_lab()
+        if not _without_dashes(command):
+            raise Invalid(f"nothing is to be run in {node}: write godwit lab exec {node} -- COMMAND")
         lab.demand_running()
         words = [*status.look(lab).node(node).enter, "env", "-C", os.getcwd(), *_without_dashes(command)]
         sys.stdout.flush()
@@ -154,12 +159,17 @@ def demo(
 
 @app.command(hidden=True)
 def daemon(node: str, switch: Switch) -> None:
-    """Start that node's agent or manager, or end it and keep it down."""
+    """Start that node's agent or manager, which answers then, or end it and keep it down."""
     with _errors_as_one_sentence():
         lab = find_lab()
-        lab.demand_running()
+        settings = lab.demand_running().settings
         verb = Verb.start_daemon if switch is Switch.on else Verb.stop_daemon
-        control.ask(lab, Order(verb=verb, node=node))
+        answer = control.ask(lab, Order(verb=verb, node=node))
+        if switch is Switch.on:
+            from godwit.lab.answering import wait_answering_again
+
+            wait_answering_again(lab, settings, node, answer)
+        typer.echo(f"the daemon of {node} is {'up' if switch is Switch.on else 'down'}")
 
 
 def _without_dashes(command: list[str]) -> list[str]:

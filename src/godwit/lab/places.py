@@ -8,7 +8,7 @@ import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from pydantic import TypeAdapter, ValidationError
@@ -92,7 +92,7 @@ class Lab:
         """The record; `Refused` if the lab is not up."""
         record = self.running()
         if record is None:
-            raise Refused(f"lab {self.name} is not up: start it with godwit lab up")
+            raise Refused(f"lab {self.name} is not up: start it with godwit lab up{others_up(self)}")
         return record
 
     def has_remains(self) -> bool:
@@ -137,6 +137,14 @@ def find_lab(name: str | None = None) -> Lab:
             f"{lab.control_socket} is too long for a socket: set GODWIT_LAB or XDG_RUNTIME_DIR to a shorter one"
         )
     return lab
+
+
+def others_up(lab: Lab) -> str:
+    """The last words of who looked for that lab: which others of this user are up; none, if none is."""
+    places = sorted(lab.run_dir.parent.glob("*/lab.json"))
+    names = [each.parent.name for each in places if each.parent != lab.run_dir]
+    found = [name for name in names if replace(lab, name=name, run_dir=lab.run_dir.with_name(name)).running()]
+    return f"; up {'is' if len(found) == 1 else 'are'} {', '.join(found)}: name one with GODWIT_LAB" if found else ""
 
 
 def _make_private(directory: Path) -> None:
