@@ -65,6 +65,7 @@ def test_it_answers_and_starts_again_however_it_ended(directory: Path, number: s
                 assert [each.pool for each in client.networks()] == ["10.90.0.100-10.90.0.199/24"]
             process.send_signal(number)
             assert process.wait(120) == (0 if number == signal.SIGTERM else -signal.SIGKILL)
+            assert (directory / "manager.sock").exists() == (number == signal.SIGKILL), "it removes its socket itself"
 
 
 def test_a_second_one_on_the_same_store_is_refused(directory: Path) -> None:
@@ -74,3 +75,21 @@ def test_a_second_one_on_the_same_store_is_refused(directory: Path) -> None:
         _, told = second.communicate(timeout=120)
         assert second.returncode == 2
         assert told.startswith("godwit: another manager uses the store")
+
+
+def test_without_its_certificates_it_is_refused(directory: Path) -> None:
+    file = configure(directory)
+    file.write_text(file.read_text().partition("[hosts")[0])
+    (directory / "ca.pem").unlink()
+    process = start(file)
+    _, told = process.communicate(timeout=120)
+    assert process.returncode == 2
+    assert told.startswith(f"godwit: {directory}/ca.pem cannot be read (No such file or directory); make it with")
+
+
+def test_without_hosts_it_says_so(directory: Path) -> None:
+    file = configure(directory)
+    file.write_text(file.read_text().partition("[hosts")[0])
+    with running(file) as process:
+        assert process.stderr
+        assert "there are no hosts: put [hosts.NAME] with its address" in process.stderr.readline()

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import os
 import socket
 import ssl
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import uvicorn
@@ -47,6 +48,15 @@ def listen(path: Path) -> socket.socket:
         listener.close()
         raise
     return listener
+
+
+def unlink(path: Path, made: os.stat_result) -> None:
+    """That name of a socket, seen when it was made, is gone, unless it is another's by now. While it is still listened
+    to: no other file has its number then.
+    """
+    with suppress(OSError):
+        if os.path.samestat(path.stat(), made):
+            path.unlink()
 
 
 def listen_tcp(address: str) -> socket.socket:

@@ -16,10 +16,12 @@ from godwit.api.audit import AuditLog
 from godwit.api.callers import by_token, by_uid
 from godwit.contract.host import Host
 from godwit.contract.store import Store
-from godwit.core.config import ManagerConfig
+from godwit.core.config import ManagerConfig, Tls
+from godwit.core.errors import Failed, Refused
 from godwit.main.ready import tell_ready
 from godwit.manager.manager import Manager
 from godwit.rpc.remote import connect
+from godwit.rpc.transport import credentials_of_channel
 from godwit.store.sqlite import open_store
 from godwit.telemetry.log import log_event
 from godwit.telemetry.metrics import CONTENT_TYPE, Metrics
@@ -32,6 +34,7 @@ Doors = list[tuple[serve.Server, socket.socket]]
 async def run(config: ManagerConfig) -> None:
     """The manager answers until SIGTERM or SIGINT; then what can be undone is, and all is stored."""
     metrics = Metrics()
+    _demand_certificates(config.tls)
     async with AsyncExitStack() as stack:
         store = await open_store(config.store)
         stack.push_async_callback(store.close)
@@ -45,16 +48,28 @@ async def run(config: ManagerConfig) -> None:
         log = AuditLog(config.audit_file)
         app = build(manager, lambda: (metrics.text(), CONTENT_TYPE), log)
         doors = _doors(config, app, store, log, stack=stack)
+        made = config.socket.stat()
         await manager.start()
         servings = [asyncio.create_task(server.serve(sockets=[listener])) for server, listener in doors]
         LOG.info("the manager answers at %s", " and ".join(_places(config)))
+        if not config.hosts:
+            LOG.warning("there are no hosts: put [hosts.NAME] with its address into the configuration, and start again")
         try:
             await _told_to_stop(servings)
         finally:
             await manager.close()  # first, so that those who follow a migration see how it ends
+            serve.unlink(config.socket, made)
             for server, _ in doors:
                 server.should_exit = True
             await asyncio.gather(*servings)
+
+
+def _demand_certificates(tls: Tls) -> None:
+    """They can be used; else nobody would learn of it before there is a host."""
+    try:
+        credentials_of_channel(tls)
+    except Failed as error:
+        raise Refused(error.message, "certificate") from error
 
 
 def _doors(config: ManagerConfig, app: FastAPI, store: Store, log: AuditLog, *, stack: AsyncExitStack) -> Doors:
