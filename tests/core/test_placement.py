@@ -58,6 +58,17 @@ def test_the_emptiest_host_with_the_networks_is_chosen() -> None:
         choose_host(needs, hosts[:1], exclude="host-a")
 
 
+def test_a_host_whose_qemu_gives_no_vm_so_many_cpus_is_none() -> None:
+    small, unknown = with_qemu(facts("host-a"), most_cpus=255), facts("host-b")
+    needs = Needs(memory_mib=512, cpus=256)
+
+    assert choose_host(needs, [small, unknown]) == "host-b"
+    told = "needs 512 MiB and 256 CPUs: QEMU of host-a gives no VM more than 255 CPUs; ask for less, or add a host"
+    with pytest.raises(Refused, match=told):
+        choose_host(needs, [small])
+    assert choose_host(needs.model_copy(update={"cpus": 255}), [small]) == "host-a"
+
+
 def test_a_host_without_the_datastore_or_the_firmware_is_none() -> None:
     plain = facts("host-a")
     uefi = UefiFacts(code="/code", variables="/variables", code_bytes=1)

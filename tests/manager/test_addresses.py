@@ -33,6 +33,12 @@ def test_what_is_named_is_taken() -> None:
     assert (str(card.ip), str(card.ip6), card.mac) == ("10.90.0.7/16", "fd00::7/64", "52:54:00:aa:bb:cc")
 
 
+def test_an_address_without_a_prefix_length_has_that_of_the_pool() -> None:
+    assert str(nic(ip="10.90.0.7").ip) == "10.90.0.7/24"
+    with pytest.raises(Invalid, match=r"'10\.90\.0\.7' is no address with a prefix length"):
+        nic(pool=None, ip="10.90.0.7")
+
+
 def test_a_network_without_pool_gives_no_address() -> None:
     assert nic(pool=None).ip is None
 
@@ -48,8 +54,9 @@ def test_addresses_of_other_networks_do_not_count() -> None:
         ({"ip": "10.90.0.100/24"}, r"10\.90\.0\.100 is in use on network lan"),
         ({"ip6": "fd00::1/64"}, "fd00::1 is in use on network lan"),
         ({"mac": "52:54:00:00:00:00"}, "MAC address 52:54:00:00:00:00 is in use"),
-        ({"ip": "10.90.0"}, r"'10\.90\.0' is no address with a prefix length, such as 10\.90\.0\.7/24"),
-        ({"ip6": "10.90.0.1"}, r"'10\.90\.0\.1' is no address with a prefix length, such as fd00::7/64"),
+        ({"ip": "10.90.0"}, r"'10\.90\.0' is no address with a prefix length: write it like 10\.90\.0\.7/24"),
+        ({"ip6": "10.90.0.1"}, r"'10\.90\.0\.1' is no address with a prefix length: write it like fd00::7/64"),
+        ({"ip6": "fd00::2"}, "'fd00::2' is no address with a prefix length"),
     ],
 )
 def test_what_cannot_be_given_is_refused(words: dict[str, str], sentence: str) -> None:

@@ -38,6 +38,7 @@ async def test_qemu_tells_its_machines_and_models_by_version() -> None:
     assert facts.multifd
     assert facts.cpu_lacks["EPYC-v1"], "what TCG lacks for it is named"
     assert "Nehalem-v1" not in facts.cpu_lacks
+    assert facts.most_cpus == 255, "what TCG gives"
 
 
 @pytest.mark.lab

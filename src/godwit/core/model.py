@@ -209,6 +209,8 @@ class QemuFacts(Fact):
     """By versioned CPU model that does not run here: the features that are missing."""
     compressions: tuple[str, ...] = ()
     """Of a memory stream over several connections."""
+    most_cpus: int | None = None
+    """Of one VM of its newest machine type; none: it does not say."""
 
 
 class VmStatus(Fact):

@@ -19,6 +19,7 @@ class Needs(Value):
     """What a host must have for a VM to run there."""
 
     memory_mib: int
+    cpus: int = 1
     networks: tuple[Name, ...] = ()
     datastores: tuple[Name, ...] = ()
     uefi: bool = False
@@ -28,6 +29,7 @@ class Needs(Value):
         """Those of a VM that there is."""
         return cls(
             memory_mib=spec.memory_mib,
+            cpus=spec.cpus,
             networks=tuple(nic.network for nic in spec.nics),
             datastores=tuple(volume.datastore for volume in spec.volumes),
             uefi=spec.firmware is not None,
@@ -42,6 +44,8 @@ class Needs(Value):
             return f"{host.host} does not see datastore {datastore!r}"
         if self.uefi and host.uefi is None:
             return f"{host.host} has no UEFI firmware (package ovmf)"
+        if host.qemu.most_cpus is not None and self.cpus > host.qemu.most_cpus:
+            return f"QEMU of {host.host} gives no VM more than {host.qemu.most_cpus} CPUs"
         if self.memory_mib > host.memory_free_mib:
             return f"{host.host} has {host.memory_free_mib} MiB free"
         return None
@@ -75,7 +79,8 @@ def choose_host(needs: Needs, hosts: Sequence[HostFacts], *, exclude: str = "") 
     if able := [each for each in others if needs.lack_of(each) is None]:
         return max(able, key=lambda each: (each.memory_free_mib, each.host)).host
     lacks = ", ".join(lack for each in others if (lack := needs.lack_of(each))) or "no other host answers"
-    raise Refused(f"no host can run a VM that needs {needs.memory_mib} MiB: {lacks}", "no-host")
+    what = f"{needs.memory_mib} MiB" + (f" and {needs.cpus} CPUs" if needs.cpus > 1 else "")
+    raise Refused(f"no host can run a VM that needs {what}: {lacks}; ask for less, or add a host", "no-host")
 
 
 def free_unit(there: DatastoreFacts, size_bytes: int, taken: Collection[str]) -> str:

@@ -57,7 +57,8 @@ def free_mac(numbers: Iterable[int], taken: Collection[str]) -> str:
 
 def make_nic(request: NicRequest, *, pool: str | None, taken: Collection[Nic], numbers: Iterable[int]) -> Nic:
     """The card asked for, with addresses that none of the `taken` has; `Refused` if that cannot be."""
-    ip = _named(request.ip, IPv4Interface) if request.ip else _from_pool(request.network, pool, taken)
+    length = f"/{parse_pool(pool).prefix_length}" if pool else ""
+    ip = _named(request.ip, IPv4Interface, length) if request.ip else _from_pool(request.network, pool, taken)
     ip6 = _named(request.ip6, IPv6Interface) if request.ip6 else None
     used = {each.ip for nic in taken if nic.network == request.network for each in (nic.ip, nic.ip6) if each}
     for asked in (ip, ip6):
@@ -79,9 +80,14 @@ def _from_pool(network: str, pool: str | None, taken: Collection[Nic]) -> IPv4In
     return free
 
 
-def _named(text: str, kind: type[Interface]) -> Interface:
+def _named(text: str, kind: type[Interface], length: str = "") -> Interface:
+    """With that prefix length if the text has none; `Invalid` without any, which would mean a guest alone."""
+    whole = text if "/" in text else text + length
     try:
-        return kind(text)
+        named = kind(whole)
     except ValueError:
+        named = None
+    if named is None or "/" not in whole:
         example = "10.90.0.7/24" if kind is IPv4Interface else "fd00::7/64"
-        raise Invalid(f"{text!r} is no address with a prefix length, such as {example}", "ip") from None
+        raise Invalid(f"{text!r} is no address with a prefix length: write it like {example}", "ip")
+    return named

@@ -138,6 +138,7 @@ class Inventory:
         """Where the VM starts, and what it is bound to: what all hosts that could ever receive it have."""
         needs = Needs(
             memory_mib=request.memory_mib,
+            cpus=request.cpus,
             networks=tuple(nic.network for nic in request.nics),
             datastores=disks.datastores(request),
             uefi=request.firmware is FirmwareKind.uefi,

@@ -232,7 +232,9 @@ async def _start_keeper(run_dir: Path, tap_fds: list[int], *, timeout_s: float) 
         keeper = Identity(pid, process.start_ticks(pid) or 0)
         try:
             if not await _is_told(ready.fileno(), timeout_s=timeout_s):
-                raise Failed(f"QEMU did not start in {run_dir}: {_last_words(run_dir)}")
+                raise Failed(
+                    f"QEMU did not start in {run_dir}: it says {_last_words(run_dir)!r}; change what it complains of"
+                )
         except BaseException:
             await keeper.end()
             raise
@@ -273,7 +275,7 @@ def _last_words(run_dir: Path) -> str:
     for name in ("qemu.log", "keeper.log"):
         with contextlib.suppress(FileNotFoundError):
             if text := (run_dir / name).read_bytes().strip():
-                return process.last_line(text)
+                return process.last_line(text).removeprefix("qemu-system-x86_64: ")
     return "it gave no reason"
 
 

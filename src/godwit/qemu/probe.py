@@ -26,6 +26,7 @@ _MACHINE = re.compile(r"pc-q35-(\d+)\.(\d+)(?:\.(\d+))?")
 _CPU_MODEL = re.compile(r".+-v\d+")
 _PROBE_S = 30.0
 _KVM_BOOT_S = 15.0
+_APIC_CPUS = 255
 _BOOTED = "Unable to mount root fs"
 
 
@@ -57,6 +58,7 @@ async def qemu_facts(
         cpu_lacks=_cpu_lacks(models),
         multifd=any(each["capability"] == "multifd" for each in capabilities),
         compressions=compressions(schema),
+        most_cpus=_most_cpus(machines, accelerator),
     )
 
 
@@ -166,6 +168,13 @@ def _machines(answer: list[dict[str, Any]]) -> tuple[str, ...]:
         if (found := _MACHINE.fullmatch(each["name"])) and not each.get("deprecated")
     }
     return tuple(names[version] for version in sorted(names, reverse=True))
+
+
+def _most_cpus(answer: list[dict[str, Any]], accelerator: Accelerator) -> int | None:
+    """Of the newest machine type; without KVM's APICs no more than an APIC has numbers for."""
+    newest = _machines(answer)[:1]
+    most = next((int(each["cpu-max"]) for each in answer if each["name"] in newest), None)
+    return most if most is None or accelerator is Accelerator.kvm else min(most, _APIC_CPUS)
 
 
 def _cpu_models(answer: list[dict[str, Any]]) -> tuple[str, ...]:
