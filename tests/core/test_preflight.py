@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from godwit.core.case import Case
@@ -96,7 +98,7 @@ def test_multifd_needs_both() -> None:
         (a_move(), source(), destination(vms=(HERE,)), "vm-at-destination"),
         (a_move(), source(), destination(networks=("dmz",)), "network-missing"),
         (a_move(disks=(DISK,)), source(), destination(), "datastore-missing"),
-        (a_move(disks=(DISK,)), source(), destination(datastores=(nowhere(shared=True),)), "datastore-local"),
+        (a_move(disks=(DISK,)), source(), destination(datastores=(nowhere(shared=True),)), "datastore-missing"),
         (
             a_move(disks=(DISK,)),
             source(datastores=(nowhere(shared=False),)),
@@ -281,6 +283,7 @@ def test_each_thing_is_found_alone(case: Case, code: str, evidence: str) -> None
         files(file(ROOT, 5), ()),
         measured(0),
         measured(117_000_000),
+        replace(known(movers=("db",)), measured=measured(20_000_000).measured),
         node(),
         node(writable=False, direct=False, flushes=False),
         looked(vm=VmLook(swapped_mib=1)),

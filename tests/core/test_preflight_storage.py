@@ -76,6 +76,7 @@ ONE, OTHER = san((1, 64, "a")), san((1, 64, "b"))
             "see different files there",
         ),
         (case(UNIT, here=(ONE,), there=()), "datastore-missing", "does not see datastore 'san'"),
+        (case(UNIT, here=(), there=(ONE,)), "datastore-missing", "it has not looked yet: wait a moment"),
         (case(UNIT, here=(ONE,), there=(OTHER,)), "datastore-differs", "see different files there"),
         (case(DATA, here=(LOCAL,), there=(LOCAL,), datastore="fast"), "datastore-missing", "sees local"),
         (

@@ -8,6 +8,7 @@ import os
 import threading
 from collections.abc import Callable, Iterable
 from contextlib import suppress
+from math import inf
 from pathlib import Path
 from typing import TypeVar
 
@@ -37,6 +38,8 @@ class Datastores:
         }
         self._known = self._own
         self._seen: dict[str, tuple[float, DatastoreFacts | None]] = {}
+        self._looks: dict[str, asyncio.Task[DatastoreFacts | None]] = {}
+        """At iSCSI targets that have not told yet."""
         self._asked: dict[Datastore, tuple[float, asyncio.Future[DatastoreFacts | None]]] = {}
         """Directories whose file systems have not answered yet, and since when."""
 
@@ -90,23 +93,34 @@ class Datastores:
         return told.result() if told.done() else None
 
     async def _look(self, datastore: Datastore) -> DatastoreFacts | None:
-        """What it told when it was asked last, which is a little while ago at most; none: it does not answer."""
-        at_s, seen = self._seen.get(datastore.path, (-LOOK_AGAIN_S, None))
-        if (now_s := asyncio.get_running_loop().time()) - at_s >= LOOK_AGAIN_S:
-            self._seen[datastore.path] = now_s, seen
-            try:
-                async with asyncio.timeout(LOOK_S):
-                    units = await iscsi.luns(datastore.path)
-                seen = DatastoreFacts(
-                    **datastore.model_dump(exclude={"shared"}),
-                    shared=True,
-                    free_bytes=sum(each.size_bytes for each in units),
-                    luns=units,
-                    token=" ".join(each.serial for each in units),
-                )
-            except (Failed, TimeoutError):
-                seen = None
-            self._seen[datastore.path] = now_s, seen
+        """What it told when it was asked last, which is a little while ago at most; none: it does not answer.
+
+        Whoever asks while it is looked at for the first time waits for that look.
+        """
+        loop, place = asyncio.get_running_loop(), datastore.path
+        at_s, seen = self._seen.get(place, (-inf, None))
+        if place not in self._looks:
+            if loop.time() - at_s < LOOK_AGAIN_S:
+                return seen
+            self._looks[place] = asyncio.create_task(self._look_anew(datastore), name=f"look at {place}")
+            self._looks[place].add_done_callback(lambda _: self._looks.pop(place))
+        elif seen:
+            return seen
+        return await asyncio.shield(self._looks[place])
+
+    async def _look_anew(self, datastore: Datastore) -> DatastoreFacts | None:
+        now_s, seen = asyncio.get_running_loop().time(), None
+        with suppress(Failed, TimeoutError):
+            async with asyncio.timeout(LOOK_S):
+                units = await iscsi.luns(datastore.path)
+            seen = DatastoreFacts(
+                **datastore.model_dump(exclude={"shared"}),
+                shared=True,
+                free_bytes=sum(each.size_bytes for each in units),
+                luns=units,
+                token=" ".join(each.serial for each in units),
+            )
+        self._seen[datastore.path] = now_s, seen
         return seen
 
 

@@ -71,6 +71,8 @@ class Standing:
         self._host = host
         self._file = file
         self._witnesses: list[Witness] = []
+        self._is_blind = False
+        """Nobody can listen to the uplinks now, and that was said."""
         self._task: asyncio.Task[None] | None = None
         self._sighted = {each.kind: each for each in record.relayed.sighted}
         self._learned_at_ms = record.relayed.learned_at_unix_ms
@@ -89,8 +91,11 @@ class Standing:
         try:
             for plug in self._record.plugs:
                 self._witnesses.append(Witness(plug.mac, await plug.switch.uplinks(), self._on_sight))
+            self._is_blind = False
         except (GodwitError, OSError) as error:
-            log.warning("nobody sees %s come in by the uplinks yet: %s", self._record.request.vm, error)
+            if not self._is_blind:
+                log.warning("nobody sees %s come in by the uplinks yet: %s", self._record.request.vm, error)
+            self._is_blind = True
             self._close_witnesses()
 
     def note(self, sighted: Iterable[Sighted]) -> None:

@@ -69,3 +69,5 @@ class Known(Value):
     """The VM is a throw-away one."""
     sharers: tuple[Name, ...] = ()
     """Other VMs that have a disk of this one."""
+    movers: tuple[Name, ...] = ()
+    """Other VMs that are being copied from or to one of its two hosts."""

@@ -30,7 +30,14 @@ def _is_seen_by_both(case: Case, name: str) -> Found:
             f"it sees {', '.join(there) or 'none'}",
             f"mount it there, or {take_along}",
         )
-    elif name not in here or not (here[name].shared and there[name].shared):
+    elif name not in here:
+        yield blocker(
+            "datastore-missing",
+            f"{source} does not see datastore {name!r}, where {case.vm} has a disk",
+            f"it sees {', '.join(here) or 'none'}",
+            f"if its agent has just been started, it has not looked yet: wait a moment; else mount it, or {take_along}",
+        )
+    elif not (here[name].shared and there[name].shared):
         yield blocker(
             "datastore-local",
             f"{case.vm} has a disk in datastore {name!r}, which is not shared by {source} and {destination}",

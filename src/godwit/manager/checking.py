@@ -12,6 +12,7 @@ from godwit.core.errors import Failed, Refused
 from godwit.core.finding import Finding, Severity, blocker, standing, worst_first
 from godwit.core.migration import Migration, MigrationRequest
 from godwit.core.model import HostFacts, VmState
+from godwit.core.phase import Phase
 from godwit.core.plan import Move
 from godwit.core.policy import Known, Policy
 from godwit.core.preflight import AT_ONCE, find
@@ -23,6 +24,7 @@ from godwit.manager.past import past_of
 from godwit.manager.records import Records
 
 RECENTLY = timedelta(seconds=180)
+COPYING = frozenset({Phase.copying, Phase.handing_over})
 ALIVE = frozenset({VmState.starting, VmState.running, VmState.migrating})
 
 
@@ -121,7 +123,13 @@ class Checker:
             units=tuple(sorted(self._records.units_in_use())),
             is_rehearsal=vm.rehearses is not None,
             sharers=tuple(each.name for each in others if disks & {disk.path for disk in each.spec.disks}),
+            movers=tuple(each for each in self.movers(vm.host, destination) if each != vm.name),
         )
+
+    def movers(self, *hosts: str) -> tuple[str, ...]:
+        """VMs that are being copied from or to one of these hosts."""
+        moves = [each.migration for each in self._records.migrations.values() if each.migration.phase in COPYING]
+        return tuple(each.vm for each in moves if {each.source, each.destination} & {*hosts})
 
     def _recent_moves(self, name: str) -> int:
         since = datetime.now(UTC) - RECENTLY

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import uuid
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
 
@@ -16,21 +17,27 @@ from godwit.core.forecast import NOTHING, Measured
 from godwit.core.migration import MigrationRequest
 from godwit.core.model import HostFacts, Image, Nic, Pinned, VmSpec
 from godwit.core.plan import Move
+from godwit.core.policy import Known
 from godwit.core.preflight import BETWEEN_HOSTS, find
 from godwit.flow.looking import look_between
 from godwit.manager.fleet import Fleet
 
 NOBODY = "no-vm"
 
+Movers = Callable[..., tuple[str, ...]]
 
-async def examine(fleet: Fleet, name: str) -> HostChecked:
-    """Frames are exchanged with all other hosts that answer; the link from the one before it, by name, is measured."""
+
+async def examine(fleet: Fleet, name: str, movers: Movers) -> HostChecked:
+    """Frames are exchanged with all other hosts that answer; the link from the one before it, by name, is measured.
+
+    `movers`: the VMs that are being copied from or to any of some hosts.
+    """
     fleet.host(name)
     known = {each.host: each for each in await fleet.look()}
     if name not in known:
         return HostChecked(host=name, findings=(_silent(name, fleet.state(name).reason or "no answer"),))
     here, others = known.pop(name), list(known.values())
-    cases = list(await asyncio.gather(*(_looked(fleet, each, here) for each in others)))
+    cases = list(await asyncio.gather(*(_looked(fleet, each, here, movers(each.host, name)) for each in others)))
     if cases:
         before = max((at for at, each in enumerate(others) if each.host < name), default=-1)
         cases[before] = replace(cases[before], measured=await _measured(fleet, others[before], here))
@@ -38,8 +45,9 @@ async def examine(fleet: Fleet, name: str) -> HostChecked:
     return HostChecked(host=name, others=tuple(known), findings=worst_first(found))
 
 
-async def _looked(fleet: Fleet, source: HostFacts, destination: HostFacts) -> Case:
-    case = Case(_anything(source, destination), source, destination)
+async def _looked(fleet: Fleet, source: HostFacts, destination: HostFacts, movers: tuple[str, ...]) -> Case:
+    move = _anything(source, destination).model_copy(update={"known": Known(movers=movers)})
+    case = Case(move, source, destination)
     return await look_between(case, fleet.host(source.host), fleet.host(destination.host))
 
 

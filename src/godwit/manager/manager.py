@@ -83,7 +83,7 @@ class Manager:
 
     async def check_host(self, host: str) -> HostChecked:
         """What would trouble any VM that came there; nothing is changed."""
-        return await examine(self.fleet, host)
+        return await examine(self.fleet, host, self.checker.movers)
 
     async def examine(self, host: str, *, repair: bool) -> Leftovers:
         """What lies on that host that nobody needs; removed, if asked for and safe."""
