@@ -58,24 +58,23 @@ def test_a_vm_through_its_life(godwit: Godwit) -> None:
 def test_disks_are_made_shown_and_removed_with_their_vm(godwit: Godwit) -> None:
     godwit("vm", "create", "web-1", "--memory", "256MiB", "--disk", "data:64MiB", "--disk", "log:1GiB:default:qcow2")
     assert godwit("disk", "list").splitlines() == [
-        "VM     NAME  SIZE        FORMAT  DATASTORE  PATH",
-        "web-1  data  64.0 MiB    raw     default    /datastore/web-1/data.raw",
-        "web-1  log   1024.0 MiB  qcow2   default    /datastore/web-1/log.qcow2",
+        "VM     NAME  SIZE      FORMAT  DATASTORE  PATH",
+        "web-1  data  64 MiB    raw     default    /datastore/web-1/data.raw",
+        "web-1  log   1024 MiB  qcow2   default    /datastore/web-1/log.qcow2",
     ]
-    assert "disk 0:      data 64.0 MiB default /datastore/web-1/data.raw" in godwit("vm", "show", "web-1")
+    assert "disk 0:      data 64 MiB default /datastore/web-1/data.raw" in godwit("vm", "show", "web-1")
     assert "disks:          2" in godwit("datastore", "show", "default")
     godwit("vm", "stop", "web-1")
     assert godwit("vm", "delete", "web-1").splitlines() == [
         "web-1 is deleted",
-        "disk data (64.0 MiB) is removed: /datastore/web-1/data.raw",
-        "disk log (1024.0 MiB) is removed: /datastore/web-1/log.qcow2",
+        "disk data (64 MiB) is removed: /datastore/web-1/data.raw",
+        "disk log (1024 MiB) is removed: /datastore/web-1/log.qcow2",
     ]
-    assert "has 1048576.0 MiB" not in godwit("disk", "list")
 
 
 def test_a_datastore_comes_and_goes(godwit: Godwit) -> None:
     assert godwit("datastore", "add", "nfs", "--path", "/mnt/nfs", "--shared") == "nfs is seen by host-a, host-b\n"
-    assert "nfs      directory  yes     1048576.0 MiB  0      host-a,host-b  /mnt/nfs" in godwit("datastore", "list")
+    assert "nfs      directory  yes     1024 GiB  0      host-a,host-b  /mnt/nfs" in godwit("datastore", "list")
     assert "name 'N'" in godwit("datastore", "add", "N", "--path", "/mnt/nfs", status=2)
     assert godwit("datastore", "remove", "nfs") == "nfs is no longer a datastore\n"
     assert "there is no datastore 'nfs'" in godwit("datastore", "remove", "nfs", status=2)
@@ -347,8 +346,7 @@ def test_a_failed_migration_exits_with_1(godwit: Godwit, live: Live) -> None:
         ("migrate web-1 host-b --max-blackout 3", 2, "godwit: '3' has no unit"),
         ("migration show nil", 2, "godwit: there is no migration 'nil'"),
         ("migration watch nil", 2, "godwit: there is no migration 'nil'"),
-        ("vm shwo", 2, "No such command 'shwo'"),
-        ("nonsense", 2, "No such command 'nonsense'"),
+        ("vm shwo", 2, "godwit: vm: no such command 'shwo'"),
     ],
 )
 def test_mistakes_are_told_in_a_sentence(godwit: Godwit, words: str, status: int, sentence: str) -> None:

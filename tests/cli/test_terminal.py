@@ -17,6 +17,7 @@ from tests.client.live import Live
 from tests.manager.site import WEB
 
 from godwit.cli.bar import words
+from godwit.cli.terminal import LOOKS, linger
 from godwit.client.client import Client
 from godwit.core.migration import Progress
 
@@ -90,6 +91,32 @@ def test_a_console_is_raw_and_left_with_its_key(live: Live) -> None:
         assert shown.status() == 0
         assert shown.seen.count("ping") == 1
         assert "left the console of web-1" in shown.seen
+
+
+def test_a_console_without_a_terminal_ends_with_its_input(live: Live) -> None:
+    argv = [sys.executable, "-m", "godwit.main.godwit", "vm", "console", "web-1", "--manager", str(live.socket)]
+    done = subprocess.run(argv, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=120, check=True)
+    assert "left the console of web-1" in done.stderr
+
+
+def test_what_a_vm_still_says_to_the_last_words_is_waited_for() -> None:
+    reader, writer = os.pipe()
+    seen: list[int] = []
+
+    def pieces(said: tuple[int, ...]) -> int:
+        seen.append(said[min(len(seen), len(said) - 1)])
+        return seen[-1]
+
+    linger(lambda: pieces((0, 1, 1, 2, 2, 2)), reader, quiet_s=0)
+    assert seen == [0, 1, 1, 2, 2, 2], "it was silent then"
+    seen.clear()
+    linger(lambda: pieces(tuple(range(100))), reader, quiet_s=0)
+    assert len(seen) == 2 * LOOKS, "one that never stops is left"
+    os.close(writer)
+    seen.clear()
+    linger(lambda: pieces((0, 1)), reader, quiet_s=60)
+    assert seen == [0], "the console has ended"
+    os.close(reader)
 
 
 def test_a_migration_on_a_terminal_ends_with_its_summary(live: Live) -> None:

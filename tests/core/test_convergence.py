@@ -89,7 +89,7 @@ def test_a_guest_that_dirties_as_fast_as_the_stream_is_slowed_down_by_as_much_as
     decision = decide([sample(n, 200, dirty_mib_s=100) for n in range(1, 4)], GOALS)
 
     assert (decision.action, decision.throttle_percent) == (Action.throttle, 50)
-    assert "105 MB/s over a stream of 105 MB/s" in decision.reason
+    assert "100 MiB/s over a stream of 100 MiB/s" in decision.reason
 
 
 def test_a_step_gets_time_to_show_itself_and_the_next_one_goes_further() -> None:
@@ -147,7 +147,7 @@ def test_a_deadline_that_will_not_be_met_slows_the_guest_down_before_passes_stal
 def test_a_deadline_comes_between_passes_too() -> None:
     assert overdue(sample(3, 200), GOALS) is None
     assert overdue(sample(3, 200), GOALS._replace(deadline_s=3.5)) is None
-    assert "210 MB of pass 3" in (overdue(sample(3, 200), GOALS._replace(deadline_s=3)) or "")
+    assert "200 MiB of pass 3" in (overdue(sample(3, 200), GOALS._replace(deadline_s=3)) or "")
 
 
 def test_qemu_may_decide_by_itself_where_next_to_nothing_is_left() -> None:

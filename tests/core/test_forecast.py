@@ -104,7 +104,7 @@ def test_a_deadline_that_leaves_no_time_is_refused_with_numbers() -> None:
     here = guest(300, 200)
     request = wants(deadline_s=2)
 
-    with pytest.raises(Refused, match=r"--deadline 2 s: it needs [3-9]\.\d s, 100 MB over 100 MB/s"):
+    with pytest.raises(Refused, match=r"--deadline 2 s: it needs [3-9]\.\d s, 95\.4 MiB over 95\.4 MiB/s"):
         refuse(play(here, goals(request, here)), request, here)
 
 

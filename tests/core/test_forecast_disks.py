@@ -50,8 +50,8 @@ def test_a_move_without_memory_takes_its_disks_and_what_is_around_them() -> None
     disks = copying(NOTHING, (), (MOVE,), stays=True, cap_bytes_per_s=50 * MB)
     told = without_memory(disks, (a_past(0.0, around_ms=250.0),), REQUEST)
     assert (told.total_ms, told.disks_ms, told.disk_bytes, told.blackout_ms) == (10250.0, 10000.0, 500 * MB, None)
-    assert told.sentence == "10.2 s in all, 10.0 s of them for 500 MB of disks"
-    with pytest.raises(Refused, match=r"--deadline 10 s: it needs 10\.7 s, 500 MB of disks at 50 MB/s"):
+    assert told.sentence == "10.2 s in all, 10.0 s of them for 476.8 MiB of disks"
+    with pytest.raises(Refused, match=r"--deadline 10 s: it needs 10\.7 s, 476\.8 MiB of disks at 47\.7 MiB/s"):
         without_memory(disks, (), REQUEST.model_copy(update={"deadline_s": 10.0}))
 
 

@@ -27,6 +27,14 @@ def test_its_parts_follow_each_other_and_are_all_of_it() -> None:
     assert sum(found.model_dump().values()) == AT_MS[Milestone.resumed]
 
 
+def test_no_part_is_less_than_nothing_though_the_hosts_clocks_differ() -> None:
+    found = parts(timeline(AT_MS | {Milestone.loaded: 2.2}))
+    assert found == BlackoutParts(send_ms=3.0, load_ms=0.0, agree_ms=3.25, start_ms=0.25)
+
+    found = parts(timeline(AT_MS | {Milestone.sent: 7.0}))
+    assert found == BlackoutParts(send_ms=6.5, load_ms=0.0, agree_ms=0.0, start_ms=0.0)
+
+
 def test_what_is_told_twice_counts_once() -> None:
     again = TimelineEntry(at_ms=50.0, event=Milestone.started)
 

@@ -8,7 +8,7 @@ import pytest
 from pydantic import Field, ValidationError, field_validator
 
 from godwit.core.value import DiskFormat, Name, Value
-from godwit.core.wording import wrong
+from godwit.core.wording import size, wrong
 
 
 class Thing(Value):
@@ -52,3 +52,20 @@ def test_what_to_write_instead(words: dict[str, Any], said: str) -> None:
     with pytest.raises(ValidationError) as caught:
         Thing.model_validate(words)
     assert wrong(caught.value.errors()[0]) == said
+
+
+@pytest.mark.parametrize(
+    ("amount", "said"),
+    [
+        (0, "0 MiB"),
+        (1_572_864, "1.5 MiB"),
+        (64 << 20, "64 MiB"),
+        (2 << 30, "2048 MiB"),
+        (10 << 30, "10 GiB"),
+        (12345 << 20, "12.1 GiB"),
+        (1 << 40, "1024 GiB"),
+        (10 << 40, "10 TiB"),
+    ],
+)
+def test_amounts_are_told_in_units_that_suit_them(amount: int, said: str) -> None:
+    assert size(amount) == said

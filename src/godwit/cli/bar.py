@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn
 
 from godwit.cli.units import format_ms
+from godwit.cli.watch import shown_text
 from godwit.core.migration import DiskProgress, Event, EventKind
 from godwit.core.migration import Progress as Copied
 from godwit.core.value import MIB
@@ -50,7 +51,7 @@ class Bar:
         row.phase = event.phase.value if event.phase else row.phase
         row.copied = event.progress or row.copied
         if event.kind in LASTING:
-            self._console.print(f"{event.migration} {row.name}{event.text}", highlight=False, markup=False)
+            self._console.print(f"{event.migration} {row.name}{shown_text(event)}", highlight=False, markup=False)
         if event.kind is EventKind.ended and not self._is_one:
             self.pause()
             del self._rows[event.migration]

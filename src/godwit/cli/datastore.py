@@ -9,7 +9,7 @@ import typer
 from godwit.cli import names
 from godwit.cli.examples import example
 from godwit.cli.show import JsonOption, ManagerOption, connected, print_json, print_pairs, print_table
-from godwit.cli.units import format_mib
+from godwit.core.wording import size
 
 if TYPE_CHECKING:
     from godwit.core.resources import DatastoreView
@@ -40,7 +40,7 @@ def show_datastore(name: DatastoreName, json: JsonOption = False, manager: Manag
         print_json(datastore)
         return
     told = datastore.model_dump(exclude={"hosts", "free_bytes"})
-    free = [(f"free on {host}", format_mib(amount)) for host, amount in datastore.free_bytes.items()]
+    free = [(f"free on {host}", size(amount)) for host, amount in datastore.free_bytes.items()]
     print_pairs([*told.items(), *free])
 
 
@@ -76,4 +76,4 @@ def remove_datastore(name: DatastoreName, manager: ManagerOption = None) -> None
 
 def _free(datastore: DatastoreView) -> str | None:
     """The same on all hosts if it is shared; else the least."""
-    return format_mib(min(datastore.free_bytes.values())) if datastore.free_bytes else None
+    return size(min(datastore.free_bytes.values())) if datastore.free_bytes else None

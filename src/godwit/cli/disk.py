@@ -6,7 +6,7 @@ import typer
 
 from godwit.cli.examples import example
 from godwit.cli.show import JsonOption, ManagerOption, connected, print_json, print_table
-from godwit.cli.units import format_mib
+from godwit.core.wording import size
 
 app = typer.Typer(help="Disks of VMs.", no_args_is_help=True)
 
@@ -24,5 +24,5 @@ def list_disks(json: JsonOption = False, manager: ManagerOption = None) -> None:
     if json:
         print_json(disks)
         return
-    rows = [(each.vm, each.name, format_mib(each.size_bytes), each.format, each.datastore, each.path) for each in disks]
+    rows = [(each.vm, each.name, size(each.size_bytes), each.format, each.datastore, each.path) for each in disks]
     print_table(("VM", "NAME", "SIZE", "FORMAT", "DATASTORE", "PATH"), rows)

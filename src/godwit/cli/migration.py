@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -14,7 +15,7 @@ from godwit.core.errors import Refused
 from godwit.core.phase import Phase
 
 if TYPE_CHECKING:
-    from godwit.core.migration import Migration
+    pass
 
 app = typer.Typer(help="Migrations, under way and ended.", no_args_is_help=True)
 
@@ -30,7 +31,7 @@ def list_migrations(json: JsonOption = False, manager: ManagerOption = None) -> 
     if json:
         print_json(migrations)
         return
-    rows = [(each.id, each.vm, each.source, each.destination, each.phase, _started(each)) for each in migrations]
+    rows = [(each.id, each.vm, each.source, each.destination, each.phase, each.started_at) for each in migrations]
     print_table(("ID", "VM", "SOURCE", "DESTINATION", "PHASE", "STARTED"), rows)
 
 
@@ -43,6 +44,7 @@ def show_migration(id: Id, json: JsonOption = False, manager: ManagerOption = No
         print_json(migration)
         return
     told = migration.model_dump(mode="json", exclude={"request", "progress"}, exclude_none=True)
+    told |= {name: value for name, value in migration if isinstance(value, datetime)}
     goals = migration.request.model_dump(mode="json", exclude={"vm", "destination"}, exclude_none=True)
     print_pairs([*told.items(), *goals.items()])
 
@@ -137,7 +139,3 @@ def report_migration(
         print(f"the report of {id} is in {html}")
     else:
         print_report(report)
-
-
-def _started(migration: Migration) -> str:
-    return migration.started_at.strftime("%Y-%m-%d %H:%M:%S")

@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 from godwit.cli.show import print_pairs, print_table
-from godwit.cli.units import format_mib, format_ms
+from godwit.cli.units import format_ms
 from godwit.core.errors import Refused
-from godwit.core.model import MIB
 from godwit.core.report import NetworkReport, Report
+from godwit.core.wording import size
 from godwit.diagnosis.reporting import verdict
 
 TOLD_MS = 100.0
@@ -32,10 +32,10 @@ def print_report(report: Report) -> None:
             ("migration", f"{report.id}: {report.vm}, {report.source} -> {report.destination}"),
             ("outcome", report.outcome + ("" if report.error is None else f": {report.error}")),
             ("settled", report.settled),
-            ("started", report.started_at.isoformat(timespec="milliseconds")),
+            ("started", report.started_at),
             ("total", f"{format_ms(report.total_ms)}{_waited(report)}{_predicted(report.forecast.total_ms)}"),
             ("blackout", f"{_blackout(report)}{_predicted(report.forecast.blackout_ms)}"),
-            ("transferred", format_mib(report.transferred_bytes)),
+            ("transferred", size(report.transferred_bytes)),
             ("connections", verdict(report.connections, saw_all=report.saw_all)),
             ("frames", _frames(report.network)),
             ("relay", _relay(report.network)),
@@ -53,7 +53,7 @@ def _print_details(report: Report) -> None:
     if report.passes:
         print()
         rows = [
-            (each.number, format_mib(each.remaining_bytes), _rate(each.dirty_rate), _rate(each.bandwidth))
+            (each.number, size(each.remaining_bytes), _rate(each.dirty_rate), _rate(each.bandwidth))
             for each in report.passes
         ]
         print_table(("PASS", "REMAINING", "DIRTIED", "SENT"), rows)
@@ -61,8 +61,7 @@ def _print_details(report: Report) -> None:
         print()
         columns = ("DISK", "FROM", "TO", "COPIED", "SKIPPED", "IN")
         went = [
-            (d.disk, d.source, d.to, format_mib(d.copied_bytes), format_mib(d.skipped_bytes), format_ms(d.ms))
-            for d in report.disks
+            (d.disk, d.source, d.to, size(d.copied_bytes), size(d.skipped_bytes), format_ms(d.ms)) for d in report.disks
         ]
         print_table(columns, went)
     if report.network.announcements:
@@ -121,4 +120,4 @@ def _predicted(time_ms: float | None) -> str:
 
 
 def _rate(bytes_per_s: int) -> str:
-    return f"{bytes_per_s / MIB:.1f} MiB/s"
+    return f"{size(bytes_per_s)}/s"

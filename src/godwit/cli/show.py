@@ -6,6 +6,7 @@ import shutil
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -89,7 +90,7 @@ def print_pairs(pairs: Sequence[tuple[str, object]]) -> None:
     """One fact a line, its name before it."""
     width = max(len(name) for name, _ in pairs) + 1
     for name, value in pairs:
-        print(f"{name + ':':{width}} {_cell(value)}")
+        print(f"{name + ':':{width}} {_cell(value, ', ')}")
 
 
 def warn(text: str) -> None:
@@ -97,11 +98,13 @@ def warn(text: str) -> None:
     print(text, file=sys.stderr, flush=True)
 
 
-def _cell(value: object) -> str:
+def _cell(value: object, comma: str = ",") -> str:
     if value is None or value == "":
         return "-"
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, list | tuple):
-        return ",".join(str(each) for each in value) or "-"
+        return comma.join(str(each) for each in value) or "-"
+    if isinstance(value, datetime):
+        return value.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
     return str(value)

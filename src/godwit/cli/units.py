@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 from godwit.core.errors import Invalid
 from godwit.core.value import MIB
@@ -40,28 +40,25 @@ def parse_s(text: str) -> float:
 
 def parse_mib(text: str) -> int:
     """`512MiB` or `2GiB` as MiB; only whole ones."""
-    amount = _parse(text, _BYTES, "an amount of memory", "512MiB")
-    if amount % MIB or not amount:
-        raise Invalid(f"{text!r} is not a whole number of MiB: write it like 512MiB or 2GiB")
-    return int(amount) // MIB
+    return _whole_mib(text, "an amount of memory", "512MiB")
 
 
 def parse_size_bytes(text: str) -> int:
     """`10GiB` as bytes; only whole MiB, as disks are made."""
-    amount = _parse(text, _BYTES, "a size", "10GiB")
+    return _whole_mib(text, "a size", "10GiB") * MIB
+
+
+def _whole_mib(text: str, what: str, example: str) -> int:
+    amount = _parse(text, _BYTES, what, example, offered=("MiB", "GiB", "TiB"))
     if amount % MIB or not amount:
-        raise Invalid(f"{text!r} is not a whole number of MiB: write it like 512MiB or 10GiB")
-    return int(amount)
+        nearest = max(1, round(amount / MIB))
+        raise Invalid(f"{text!r} is not a whole number of MiB: write {nearest}MiB, or {what} like {example}")
+    return int(amount) // MIB
 
 
 def parse_bytes_per_s(text: str) -> int:
     """`1gbit` (per second, decimal, as networks count) or `100MiB/s` as bytes per second, at least 1mbit."""
     return _whole(_parse(text, _BYTES_PER_S, "a rate", "1gbit"), text, "1mbit", of=LEAST_BYTES_PER_S)
-
-
-def format_mib(amount_bytes: int) -> str:
-    """In MiB."""
-    return f"{amount_bytes / MIB:.1f} MiB"
 
 
 def format_ms(time_ms: float | None) -> str:
@@ -75,13 +72,15 @@ def format_ms(time_ms: float | None) -> str:
     return f"{time_ms / 60_000:.1f} min"
 
 
-def _parse(text: str, units: Mapping[str, float], what: str, example: str) -> float:
+def _parse(
+    text: str, units: Mapping[str, float], what: str, example: str, *, offered: Collection[str] | None = None
+) -> float:
     match = _NUMBER.fullmatch(text.strip())
     if match is None:
         raise Invalid(f"{text!r} is not {what}: write it like {example}")
     if match["unit"] not in units:
         why = f"unknown unit {match['unit']!r}" if match["unit"] else "no unit"
-        raise Invalid(f"{text!r} has {why}: write {what} like {example}, with one of {', '.join(units)}")
+        raise Invalid(f"{text!r} has {why}: write {what} like {example}, with one of {', '.join(offered or units)}")
     return float(match["number"]) * units[match["unit"]]
 
 

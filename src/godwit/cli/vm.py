@@ -174,7 +174,7 @@ def list_vms(json: JsonOption = False, manager: ManagerOption = None) -> None:
 @app.command("show", epilog=example("godwit vm show web-1"))
 def show_vm(name: VmName, json: JsonOption = False, manager: ManagerOption = None) -> None:
     """One VM."""
-    from godwit.cli.units import format_mib
+    from godwit.core.wording import size
 
     with connected(manager) as client:
         vm = client.vm(name, destinations=True)
@@ -185,7 +185,7 @@ def show_vm(name: VmName, json: JsonOption = False, manager: ManagerOption = Non
     told = vm.model_dump(exclude={"nics", "disks", "destinations", "host_answers"}, exclude_none=True)
     if not vm.host_answers:
         told["state"] = f"{vm.state} when {vm.host} answered last; now it does not"
-    disks = [f"{each.name} {format_mib(each.size_bytes)} {each.datastore} {each.path}" for each in vm.disks]
+    disks = [f"{each.name} {size(each.size_bytes)} {each.datastore} {each.path}" for each in vm.disks]
     numbered = [
         (f"{kind} {n}", text) for kind, texts in (("nic", nics), ("disk", disks)) for n, text in enumerate(texts)
     ]
@@ -196,19 +196,19 @@ def show_vm(name: VmName, json: JsonOption = False, manager: ManagerOption = Non
 @app.command("delete", epilog=example("godwit vm delete web-1"))
 def delete_vm(name: VmName, manager: ManagerOption = None) -> None:
     """Forget a VM that is stopped, and remove its disks."""
-    from godwit.cli.units import format_mib
+    from godwit.core.wording import size
 
     with connected(manager) as client:
         disks = [disk for disk in client.disks() if disk.vm == name]
         client.delete_vm(name)
     print(f"{name} is deleted")
     for disk in disks:
-        print(f"disk {disk.name} ({format_mib(disk.size_bytes)}) is removed: {disk.path}")
+        print(f"disk {disk.name} ({size(disk.size_bytes)}) is removed: {disk.path}")
 
 
 @app.command("console", epilog=example("godwit vm console web-1"))
 def open_console(name: VmName, manager: ManagerOption = None) -> None:
-    """The serial console; leave it with Ctrl-]."""
+    """The serial console; leave it with Ctrl-]; without a terminal it ends with its input."""
     from godwit.cli.terminal import join
 
     with connected(manager) as client, client.console(name) as console:

@@ -13,11 +13,15 @@ from typing import TYPE_CHECKING, Protocol, TextIO
 
 from godwit.cli.show import warn
 from godwit.core.errors import Cancelled, Failed, Refused, Unresolved, from_kind
-from godwit.core.migration import Event, Migration
+from godwit.core.migration import Event, EventKind, Migration
 from godwit.core.phase import Phase
 
 if TYPE_CHECKING:
     from godwit.client.migrations import Migrations
+
+
+SILENT_MS = 10_000
+"""A copying that goes on tells of itself that often, where there is no bar."""
 
 
 class Display(Protocol):
@@ -36,18 +40,49 @@ class Display(Protocol):
         ...
 
 
+def shown_text(event: Event) -> str:
+    """Why a migration was not done is said once, at the end, and not by the event of its end too."""
+    is_end_of_a_failed_one = event.kind is EventKind.ended and event.phase is not Phase.done
+    return str(event.phase) if is_end_of_a_failed_one else event.text
+
+
+@dataclass
+class Pace:
+    """How far the copying of one migration was when a line told of it last."""
+
+    at_ms: float = 0.0
+    predicted_ms: float | None = None
+    """Of the last pass that was told of."""
+
+    def is_worth_a_line(self, event: Event) -> bool:
+        """All is; of the copying the first pass, those that halved the blackout, and else a line in 10 s."""
+        is_pass = event.kind is EventKind.pass_completed
+        predicted_ms = float(event.data.get("predicted_ms", 0)) if is_pass else 0.0
+        is_step = is_pass and (self.predicted_ms is None or predicted_ms < self.predicted_ms / 2)
+        is_copying = is_pass or event.kind is EventKind.progressed
+        if is_copying and not is_step and event.at_ms - self.at_ms < SILENT_MS:
+            return False
+        self.at_ms = event.at_ms
+        if is_pass:
+            self.predicted_ms = predicted_ms
+        return True
+
+
 @dataclass
 class Lines:
-    """One line per event; `names` are the VMs of several migrations."""
+    """One line for each event worth one; `names` are the VMs of several migrations."""
 
     stream: TextIO
     names: Mapping[str, str] = field(default_factory=dict)
+    _paces: dict[str, Pace] = field(default_factory=dict)
 
     def show(self, event: Event) -> None:
-        """A line."""
+        """A line, or none."""
+        if not self._paces.setdefault(event.migration, Pace()).is_worth_a_line(event):
+            return
         width = max(map(len, self.names.values()), default=0)
         name = f" {self.names[event.migration]:{width}}" if width else ""
-        print(f"{event.migration}{name} {event.at_ms / 1000:8.2f} s  {event.text}", file=self.stream, flush=True)
+        print(f"{event.migration}{name} {event.at_ms / 1000:8.2f} s  {shown_text(event)}", file=self.stream, flush=True)
 
     def pause(self) -> None:
         """Lines are never in the way."""

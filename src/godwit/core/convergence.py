@@ -12,6 +12,8 @@ from collections.abc import Sequence
 from enum import StrEnum
 from typing import NamedTuple
 
+from godwit.core.wording import size
+
 FIXED_MS = 12.0
 """Blackout that does not depend on what remains, unless earlier moves told: devices saved and loaded, the token."""
 BUFFER_BYTES = 256 * 1024
@@ -108,8 +110,8 @@ def overdue(now: Sample, goals: Goals) -> str | None:
     if goals.deadline_s is None or now.elapsed_s < goals.deadline_s:
         return None
     return (
-        f"its deadline has come with {now.remaining_bytes / 1e6:.0f} MB of pass {now.pass_number} to be sent over a "
-        f"stream of {now.bandwidth_bytes_per_s / 1e6:.0f} MB/s; allow more with --deadline, or raise --bandwidth"
+        f"its deadline has come with {size(now.remaining_bytes)} of pass {now.pass_number} to be sent over a "
+        f"stream of {size(now.bandwidth_bytes_per_s)}/s; allow more with --deadline, or raise --bandwidth"
     )
 
 
@@ -181,8 +183,8 @@ def _throttle(passes: Sequence[Sample], now_ms: float) -> Decision:
     more = max(needed, had + (100 - had) / 2 if had else THROTTLE_LEAST)
     percent = min(THROTTLE_MOST, round(more))
     reason = (
-        f"the guest dirties {last.dirty_bytes_per_s / 1e6:.0f} MB/s over a stream of "
-        f"{last.bandwidth_bytes_per_s / 1e6:.0f} MB/s: slowed down by {percent} %"
+        f"the guest dirties {size(last.dirty_bytes_per_s)}/s over a stream of "
+        f"{size(last.bandwidth_bytes_per_s)}/s: slowed down by {percent} %"
     )
     return Decision(Action.throttle, reason, now_ms, 0, percent)
 
@@ -268,8 +270,8 @@ def _give_up(passes: Sequence[Sample], goals: Goals) -> str:
     last = passes[-1]
     slowed = f", slowed down by {last.throttle_percent} %," if last.throttle_percent else ""
     return (
-        f"the guest{slowed} dirties {last.dirty_bytes_per_s / 1e6:.0f} MB/s over a stream of "
-        f"{last.bandwidth_bytes_per_s / 1e6:.0f} MB/s, so that after {len(passes)} passes and {last.elapsed_s:.0f} s a "
+        f"the guest{slowed} dirties {size(last.dirty_bytes_per_s)}/s over a stream of "
+        f"{size(last.bandwidth_bytes_per_s)}/s, so that after {len(passes)} passes and {last.elapsed_s:.0f} s a "
         f"blackout of {predicted_ms(last, goals.fixed_ms):.0f} ms would be needed and {goals.max_blackout_ms} ms is "
         f"allowed: allow more with --max-blackout or --deadline, or move the VM at a quieter time"
     )

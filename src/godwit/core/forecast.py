@@ -28,6 +28,7 @@ from godwit.core.errors import Refused
 from godwit.core.migration import MigrationRequest
 from godwit.core.model import Accelerator, Fact
 from godwit.core.report import Forecast
+from godwit.core.wording import size
 
 LEAST_FIXED_MS = 2.0
 """Nothing saves and loads devices faster."""
@@ -309,7 +310,7 @@ def copying_s(request: MigrationRequest, *, elapsed_s: float) -> float | None:
 
 def refuse(course: Course, request: MigrationRequest, grounds: Grounds) -> None:
     """Returns if the goals can be met; otherwise `Refused`, with numbers."""
-    told, rate = course.forecast, grounds.stream_bytes_per_s / 1e6
+    told = course.forecast
     if grounds.least_fixed_ms > request.max_blackout_ms:
         raise Refused(
             f"{request.vm} cannot be moved within --max-blackout {request.max_blackout_ms} ms: saving and loading its "
@@ -319,9 +320,10 @@ def refuse(course: Course, request: MigrationRequest, grounds: Grounds) -> None:
     if request.deadline_s is not None and (told.total_ms or 0) > request.deadline_s * 1000:
         raise Refused(
             f"{request.vm} cannot be moved within --deadline {request.deadline_s:g} s: it needs "
-            f"{(told.total_ms or 0) / 1000:.1f} s, {grounds.first_bytes / 1e6:.0f} MB over {rate:.0f} MB/s and "
-            f"{told.passes} passes; allow that, or raise --bandwidth",
+            f"{(told.total_ms or 0) / 1000:.1f} s, {size(grounds.first_bytes)} "
+            f"over {size(grounds.stream_bytes_per_s)}/s and {told.passes} pass{'es' if told.passes != 1 else ''}; "
+            "allow that, or raise --bandwidth",
             "deadline-unreachable",
         )
     if course.last.action is Action.give_up:
-        raise Refused(f"{request.vm} was not moved: {course.last.reason}", "does-not-converge")
+        raise Refused(f"{request.vm} cannot be moved like that: {course.last.reason}", "does-not-converge")

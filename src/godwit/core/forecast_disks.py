@@ -11,6 +11,7 @@ from godwit.core.forecast import LINK_SHARE, Measured, Past, smoothed
 from godwit.core.migration import MigrationRequest
 from godwit.core.model import DiskMove
 from godwit.core.report import DiskReport, Forecast
+from godwit.core.wording import size
 
 DISK_BYTES_PER_S = 200e6
 """What storage takes in, where no earlier move tells."""
@@ -65,7 +66,7 @@ def without_memory(disks: Copying, past: Sequence[Past], request: MigrationReque
     if request.deadline_s is not None and total_ms > request.deadline_s * 1000:
         raise Refused(
             f"{request.vm} cannot be moved within --deadline {request.deadline_s:g} s: it needs "
-            f"{total_ms / 1000:.1f} s, {disks.bytes / 1e6:.0f} MB of disks at {disks.bytes_per_s / 1e6:.0f} MB/s; "
+            f"{total_ms / 1000:.1f} s, {size(disks.bytes)} of disks at {size(disks.bytes_per_s)}/s; "
             "allow that, or raise --bandwidth",
             "deadline-unreachable",
         )

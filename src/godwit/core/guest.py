@@ -5,6 +5,7 @@ from __future__ import annotations
 from enum import StrEnum
 
 from godwit.core.model import Fact
+from godwit.core.value import Rounded
 
 HOOK_COMMAND = "guest-exec"
 GUEST_COMMANDS = frozenset({"guest-get-time", "guest-set-time", HOOK_COMMAND})
@@ -42,18 +43,18 @@ class Notice(Fact):
     heed: Heed
     why: str = ""
     """Why it was not heeded."""
-    ms: float = 0.0
+    ms: Rounded = 0.0
     """How long that took."""
 
 
 class GuestClock(Fact):
     """The clock of a guest, compared with its host's."""
 
-    skew_ms: float | None = None
+    skew_ms: Rounded | None = None
     """Guest's minus host's, before it was set; none: no guest agent told."""
-    error_ms: float = 0.0
+    error_ms: Rounded = 0.0
     """Half of the best round trip: the skew is right within this."""
-    left_ms: float | None = None
+    left_ms: Rounded | None = None
     """After it was set; none: it was not."""
     why: str = ""
     """Why it was not read, or not set."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from godwit.core.model import Fact, Name
+from godwit.core.value import Rounded
 
 
 class NodeLook(Fact):
@@ -79,7 +80,7 @@ class Answer(Fact):
     """An address of the VM, asked for from within its host."""
 
     ip: str
-    after_ms: float | None = None
+    after_ms: Rounded | None = None
     """None: no answer within a second."""
 
 
@@ -88,12 +89,12 @@ class Pulse(Fact):
 
     is_running: bool
     """QEMU says that its vCPUs run."""
-    cpu_ms: float = 0.0
+    cpu_ms: Rounded = 0.0
     """CPU time that its vCPUs used while it was looked at; an idle guest may use none."""
     answers: tuple[Answer, ...] = ()
     broken_disks: tuple[str, ...] = ()
     """Those at which an error has stopped the guest's I/O."""
-    agent_ms: float | None = None
+    agent_ms: Rounded | None = None
     """After which its guest agent answered; none: it did not, there is none, or its network had told enough."""
     disk_operations: int = 0
     """Reads, writes and flushes of the guest that have gone through here."""

@@ -9,7 +9,7 @@ from typing import Any
 from pydantic import Field
 
 from godwit.core.phase import ENDED, Phase
-from godwit.core.value import DiskFormat, Fact, Name, Value
+from godwit.core.value import DiskFormat, Fact, Name, Rounded, Value
 
 
 class Compress(StrEnum):
@@ -94,8 +94,8 @@ class Progress(Value):
     bandwidth_bytes_per_s: int
     """Of the memory stream, smoothed."""
     dirty_bytes_per_s: int
-    predicted_blackout_ms: float | None = None
-    time_left_s: float | None = None
+    predicted_blackout_ms: Rounded | None = None
+    time_left_s: Rounded | None = None
     """Until the switch-over, the passes to come included."""
     throttle_percent: int = 0
     """How much the guest is slowed down."""
@@ -133,7 +133,7 @@ class Event(Fact):
     """Counts up within one migration; resume a stream by naming the last one seen."""
     migration: str = ""
     at: datetime
-    at_ms: float = 0.0
+    at_ms: Rounded = 0.0
     """Since the migration's start."""
     kind: EventKind
     text: str
@@ -158,7 +158,7 @@ class Migration(Fact):
     request: MigrationRequest
     started_at: datetime
     ended_at: datetime | None = None
-    waited_ms: float = 0.0
+    waited_ms: Rounded = 0.0
     """Of the time between, for its turn."""
     error: str | None = None
     error_kind: str | None = None

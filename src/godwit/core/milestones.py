@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from enum import StrEnum
-from itertools import pairwise
+from itertools import accumulate, pairwise
 
 from godwit.core.report import BlackoutParts, TimelineEntry
 
@@ -26,11 +26,16 @@ BORDERS = (Milestone.stopped, Milestone.sent, Milestone.loaded, Milestone.starte
 
 
 def parts(timeline: Iterable[TimelineEntry]) -> BlackoutParts | None:
-    """From STOP to RESUME, piece by piece; none where an agent's restart has left one unknown."""
+    """From STOP to RESUME, piece by piece; none where an agent's restart has left one unknown.
+
+    Two hosts tell the moments, and their clocks are never quite the same: what would be less than nothing is nothing.
+    """
     at_ms: dict[str, float] = {}
     for entry in timeline:
         at_ms.setdefault(entry.event, entry.at_ms)
     if not at_ms.keys() >= set(BORDERS):
         return None
-    sent, loaded, decided, started = (round(at_ms[after] - at_ms[before], 3) for before, after in pairwise(BORDERS))
+    last_ms = at_ms[BORDERS[-1]]
+    borders = [min(each, last_ms) for each in accumulate((at_ms[border] for border in BORDERS), max)]
+    sent, loaded, decided, started = (round(after - before, 3) for before, after in pairwise(borders))
     return BlackoutParts(send_ms=sent, load_ms=loaded, agree_ms=decided, start_ms=started)

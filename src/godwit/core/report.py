@@ -17,14 +17,16 @@ from godwit.core.guest import GuestClock, Notice
 from godwit.core.looked import Pulse
 from godwit.core.migration import Kind
 from godwit.core.model import Fact
+from godwit.core.value import Rounded
+from godwit.core.wording import size
 
 
 class Forecast(Fact):
     """What was predicted before the start, and what it rests on; but for `switch_blackout_ms`."""
 
-    total_ms: float | None = None
-    blackout_ms: float | None = None
-    stall_ms: float | None = None
+    total_ms: Rounded | None = None
+    blackout_ms: Rounded | None = None
+    stall_ms: Rounded | None = None
     """The longest silence of a client: the blackout, and until the guest answers again."""
     transferred_bytes: int | None = None
     passes: int | None = None
@@ -33,13 +35,13 @@ class Forecast(Fact):
     link_bytes_per_s: int | None = None
     dirty_bytes_per_s: int | None = None
     working_set_bytes: int | None = None
-    vcpu_share: float | None = None
+    vcpu_share: Rounded | None = None
     """The part of its vCPUs' time that the guest used just before."""
-    disks_ms: float | None = None
+    disks_ms: Rounded | None = None
     """Of the total, what its disks take."""
     disk_bytes: int | None = None
     """What they hold."""
-    switch_blackout_ms: float | None = None
+    switch_blackout_ms: Rounded | None = None
     """When the switch-over was decided."""
 
     @property
@@ -47,14 +49,14 @@ class Forecast(Fact):
         """For a person."""
         whole = f"{_time(self.total_ms or 0)} in all"
         if self.disk_bytes:
-            whole += f", {_time(self.disks_ms or 0)} of them for {self.disk_bytes / 1e6:.0f} MB of disks"
+            whole += f", {_time(self.disks_ms or 0)} of them for {size(self.disk_bytes)} of disks"
         if self.blackout_ms is None:
             return whole
         slowed = f", the guest slowed down by {self.throttle_percent} %" if self.throttle_percent else ""
         return (
             f"{whole}, blackout {self.blackout_ms:.0f} ms, clients wait "
-            f"{self.stall_ms or 0:.0f} ms; {(self.transferred_bytes or 0) / 1e6:.0f} MB in {self.passes or 0} "
-            f"pass{'es' if self.passes != 1 else ''} over {(self.link_bytes_per_s or 0) / 1e6:.0f} MB/s{slowed}"
+            f"{self.stall_ms or 0:.0f} ms; {size(self.transferred_bytes or 0)} in {self.passes or 0} "
+            f"pass{'es' if self.passes != 1 else ''} over {size(self.link_bytes_per_s or 0)}/s{slowed}"
         )
 
 
@@ -87,7 +89,7 @@ class PassReport(Fact):
     """Bytes per second of the memory stream during the pass."""
     throttle_percent: int = 0
     """How much the guest was slowed down."""
-    at_ms: float = 0.0
+    at_ms: Rounded = 0.0
     """When it ended, since the copying began; 0: not known."""
 
 
@@ -95,7 +97,7 @@ class Announcement(Fact):
     """One telling of the VM's new place to the network."""
 
     kind: str
-    at_ms: float
+    at_ms: Rounded
     vlan: int | None = None
     """None: untagged."""
     witnessed_by: tuple[str, ...] = ()
@@ -126,11 +128,11 @@ class NetworkReport(Fact):
     frames_late: int = 0
     """That came in the moment in which the relay was opened: some of those behind them may have overtaken them."""
     announcements: tuple[Announcement, ...] = ()
-    witnessed_at_ms: float | None = None
+    witnessed_at_ms: Rounded | None = None
     """A frame of the VM came to its old host by an uplink."""
-    learned_at_ms: float | None = None
+    learned_at_ms: Rounded | None = None
     """What its old host sends to the VM by that uplink arrives at the new one."""
-    relay_removed_at_ms: float | None = None
+    relay_removed_at_ms: Rounded | None = None
     relay_ended: RelayEnd | None = None
     """Why; none: it stands."""
     warning: str | None = None
@@ -142,9 +144,9 @@ class ConnectionReport(Fact):
 
     client: str
     server: str
-    longest_silence_ms: float
+    longest_silence_ms: Rounded
     """Of the VM, while its peer waited for a word of it; seen at the VM's taps."""
-    peer_silence_ms: float = 0.0
+    peer_silence_ms: Rounded = 0.0
     """Of its peer, while the VM waited."""
     retransmissions: int
     """In both directions; a frame that the relay sent twice is none."""
@@ -164,7 +166,7 @@ class FlowReport(Fact):
     peer: str
     frames_from_vm: int
     frames_to_vm: int
-    longest_silence_ms: float
+    longest_silence_ms: Rounded
     """Between two datagrams of the VM, whether or not somebody waited."""
 
 
@@ -181,27 +183,27 @@ class DiskReport(Fact):
     """What it held; later writes, which went to both, are not counted."""
     skipped_bytes: int
     """The rest: zeros, which were not sent."""
-    ms: float
+    ms: Rounded
     """Until the copy was equal for the first time."""
 
 
 class TimelineEntry(Fact):
     """One event of the hand-over."""
 
-    at_ms: float
+    at_ms: Rounded
     event: str
 
 
 class BlackoutParts(Fact):
     """Where a blackout went, one part after the other; loading overlaps sending, and is what is left of it then."""
 
-    send_ms: float
+    send_ms: Rounded
     """STOP until the source's QEMU had sent all: what remained of memory, and devices, which it saves for that."""
-    load_ms: float
+    load_ms: Rounded
     """Until the destination's QEMU had loaded it."""
-    agree_ms: float
+    agree_ms: Rounded
     """Until its agent told it to run: the source's word, the journal, the network."""
-    start_ms: float
+    start_ms: Rounded
     """Until its vCPUs ran."""
 
     @property
@@ -224,14 +226,14 @@ class Report(Fact):
     outcome: Literal["done", "failed", "cancelled", "in-doubt", "lost"]
     settled: bool = False
     started_at: datetime
-    total_ms: float
+    total_ms: Rounded
     """From the request's start to its end."""
-    waited_ms: float = 0.0
+    waited_ms: Rounded = 0.0
     """Of it, for its turn, of which no forecast tells."""
-    blackout_ms: float | None = None
+    blackout_ms: Rounded | None = None
     """Source vCPUs stopped (STOP) until destination vCPUs run (RESUME), on one clock; none: they never stopped."""
     blackout_parts: BlackoutParts | None = None
-    clock_error_ms: float | None = None
+    clock_error_ms: Rounded | None = None
     """Bound on the error of `blackout_ms` from comparing two hosts' clocks: half the best round trip."""
     forecast: Forecast = Forecast()
     passes: tuple[PassReport, ...] = ()
@@ -255,5 +257,5 @@ class Report(Fact):
     """Those that went."""
     timeline: tuple[TimelineEntry, ...] = ()
     error: str | None = None
-    stopped_at_ms: float | None = None
+    stopped_at_ms: Rounded | None = None
     """The source's STOP in Unix time: where the timeline's zero lies; none: the zero is the start."""

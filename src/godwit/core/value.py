@@ -5,13 +5,16 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, StringConstraints
+from pydantic import BaseModel, ConfigDict, PlainSerializer, StringConstraints
 
 NAME = r"^[a-z0-9]([a-z0-9.-]{0,38}[a-z0-9])?$"
 Name = Annotated[str, StringConstraints(pattern=NAME)]
 """A name that is also a directory and a DNS label: 1 to 40 of a-z 0-9 . -, letter or digit at both ends."""
 
 MIB = 1024 * 1024
+
+Rounded = Annotated[float, PlainSerializer(lambda number: round(number, 3), return_type=float, when_used="json")]
+"""A figure of a report: told to three decimals, which of milliseconds are microseconds; no clock here knows more."""
 
 
 class Value(BaseModel):

@@ -1,4 +1,4 @@
-"""What is wrong with a value that somebody wrote, in a person's words."""
+"""A person's words: for amounts, and for what is wrong with a value that somebody wrote."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
-from godwit.core.value import NAME
+from godwit.core.value import MIB, NAME
 
 if TYPE_CHECKING:
     from pydantic_core import ErrorDetails
@@ -29,6 +29,17 @@ _WANTED: Mapping[str, str] = MappingProxyType(
 )
 """By pydantic's name for the error; it has the values."""
 _NAMES = "write 1 to 40 of a-z, 0-9, . and -, with a letter or digit at both ends"
+
+
+_LARGER = (("TiB", 1024**2), ("GiB", 1024))
+"""In MiB, the largest first."""
+
+
+def size(amount_bytes: float) -> str:
+    """In MiB, and from ten of the next unit on in that: everywhere the same, so that figures can be compared."""
+    mib = amount_bytes / MIB
+    unit, many = next(((unit, each) for unit, each in _LARGER if mib >= 10 * each), ("MiB", 1))
+    return f"{f'{mib / many:.1f}'.removesuffix('.0')} {unit}"
 
 
 def wrong(error: ErrorDetails) -> str:

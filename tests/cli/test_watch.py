@@ -1,0 +1,50 @@
+"""What is told of a migration where there is no terminal."""
+
+from __future__ import annotations
+
+import io
+from datetime import UTC, datetime
+from typing import Any
+
+from godwit.cli.watch import Lines
+from godwit.core.migration import Event, EventKind
+from godwit.core.phase import Phase
+
+
+def event(kind: EventKind, text: str, at_ms: float, phase: Phase | None = None, **data: Any) -> Event:
+    return Event(migration="m1", at=datetime.now(UTC), at_ms=at_ms, kind=kind, text=text, phase=phase, data=data)
+
+
+def told(*events: Event) -> list[str]:
+    stream = io.StringIO()
+    lines = Lines(stream)
+    for each in events:
+        lines.show(each)
+    return [line.split("s  ", 1)[1] for line in stream.getvalue().splitlines()]
+
+
+def test_of_the_copying_only_what_is_worth_knowing_is_told() -> None:
+    copying = event(EventKind.phase_entered, "copying", 100, Phase.copying)
+    ticks = [event(EventKind.progressed, f"pass 0, {at}", at) for at in range(200, 9000, 200)]
+    first = event(EventKind.pass_completed, "pass 1 ended", 2000, predicted_ms=800)
+    same = event(EventKind.pass_completed, "pass 2 ended", 3000, predicted_ms=700)
+    half = event(EventKind.pass_completed, "pass 3 ended", 4000, predicted_ms=300)
+    decided = event(EventKind.decided, "ready to switch over", 4001)
+    assert told(copying, *ticks[:3], first, same, half, *ticks[-3:], decided) == [
+        "copying",
+        "pass 1 ended",
+        "pass 3 ended",
+        "ready to switch over",
+    ]
+
+
+def test_a_long_copying_tells_now_and_then_that_it_goes_on() -> None:
+    ticks = [event(EventKind.progressed, f"{at}", at) for at in range(0, 35_000, 500)]
+    assert told(*ticks) == ["10000", "20000", "30000"]
+
+
+def test_why_it_was_not_done_is_left_to_the_last_word() -> None:
+    failed = event(EventKind.ended, "refused: web-1 cannot be moved", 50, Phase.failed)
+    done = event(EventKind.ended, "done", 50, Phase.done)
+    assert told(failed) == ["failed"]
+    assert told(done) == ["done"]
