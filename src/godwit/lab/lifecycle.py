@@ -24,8 +24,8 @@ from godwit.lab.topology import Topology
 Progress = Callable[[str], None]
 
 _BUILD_S = 60.0
-_LAUNCH_S = 20.0
-_GONE_S = 20.0
+_LAUNCH_S = 60.0
+_GONE_S = 60.0
 _DETACHED = 'setsid "$@" </dev/null >>"$0" 2>&1 & echo $!'
 
 

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from godwit.core.errors import Failed, Refused
 from godwit.lab import shell
 
-_TRIAL_S = 10
+_TRIAL_S = 60
 _TUN = "/dev/net/tun"
 
 

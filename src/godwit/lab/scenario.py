@@ -45,6 +45,8 @@ NAME = "scenario"
 MEMORY_MIB = 256
 BULK_MBIT = 20
 """Of a download: what an emulated CPU serves without making the other clients wait."""
+LAST_ANSWER_S = 30.0
+"""A guest that got no CPU for a while answers late, and its connections have survived all the same."""
 PATIENCE_S = 90.0
 """How long anything may take before the experiment has failed; no result depends on it."""
 LOOK_S = 0.05
@@ -147,7 +149,7 @@ class Scenario:
         nic = self.client.vm(vm).nics[0]
         assert nic.ip is not None
         key = ensure_image("base", cache=default_cache(), progress=lambda _: None) / "id_ed25519"
-        options = (f"--rate-mbit={BULK_MBIT}", *options)
+        options = (f"--rate-mbit={BULK_MBIT}", f"--grace-s={LAST_ANSWER_S}", *options)
         return Traffic(str(nic.ip.ip), kinds=kinds, node=self.look().node("client").enter, key=key, options=options)
 
     def migrate(self, vm: str, host: str, *flags: str) -> Report:

@@ -20,7 +20,7 @@ PROGRAMS = ("tgtd", "tgtadm", "iscsi-ls")
 PACKAGE = "tgt libiscsi-bin qemu-block-extra"
 
 _CONTROL = "1"
-_ANSWER_S = 20.0
+_ANSWER_S = 60.0
 
 
 def words(node: Node, directory: Path) -> list[str]:

@@ -19,7 +19,7 @@ from godwit.lab.traffic_result import TrafficResult
 
 CLIENT_NODE = ("godwit", "lab", "exec", "client", "--")
 READY_S = 60.0
-ANSWER_S = 15.0
+ANSWER_S = 60.0
 
 
 class Traffic:
