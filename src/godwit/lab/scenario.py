@@ -295,8 +295,8 @@ class Moving:
         """Memory is being copied."""
         self.running = running
         self._client = scenario.client
+        self.id = ""
         wait_until("the migration has begun", lambda: running.process.poll() is not None or self._is_of(vm))
-        self.id = self._client.vm(vm).migration or ""
         if not self.id:
             raise Failed(f"no migration began: {running.end()}")
         wait_until("memory is being copied", lambda: self._is_copying)
@@ -308,7 +308,8 @@ class Moving:
         return done, self._client.migration(self.id)
 
     def _is_of(self, vm: str) -> bool:
-        return self._client.vm(vm).migration is not None
+        self.id = self._client.vm(vm).migration or ""
+        return bool(self.id)
 
     @property
     def _is_copying(self) -> bool:
