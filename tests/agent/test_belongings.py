@@ -102,16 +102,39 @@ def packing(peer: Destination) -> Packing:
     return Packing(VM, ORDER, cast(Peer, peer))
 
 
-def test_the_second_time_only_what_is_new_is_told(kernel: Kernel) -> None:
+async def sent(packed: Packing, *, last: bool) -> None:
+    if last:
+        packed.send_last()
+        packed.send_last()
+        await packed.sent()
+    else:
+        await packed.send()
+
+
+@pytest.mark.parametrize(("last", "joined"), [(False, 1), (True, 0)])
+def test_the_second_time_only_flows_that_are_new_are_told(
+    kernel: Kernel, monkeypatch: pytest.MonkeyPatch, last: bool, joined: int
+) -> None:
+    monkeypatch.setattr(belongings, "FRESH_S", 0.0)
     there = Destination()
     kernel.known, kernel.groups = [b"tcp, 9 s left"], (Group(GROUP),)
     packed = packing(there)
-    asyncio.run(packed.send())
+    asyncio.run(sent(packed, last=False))
     kernel.known = [b"tcp, 8 s left", b"udp, 9 s left"]
-    asyncio.run(packed.send())
+    asyncio.run(sent(packed, last=last))
 
     assert [each.flows for each in there.told] == [(b"tcp, 9 s left",), (b"udp, 9 s left",)]
-    assert [len(each.joined) for each in there.told] == [1, 0]
+    assert [len(each.joined) for each in there.told] == [1, joined]
+
+
+def test_what_was_told_just_now_is_not_told_again(kernel: Kernel) -> None:
+    there = Destination()
+    kernel.groups = (Group(GROUP),)
+    packed = packing(there)
+    asyncio.run(packed.send())
+    asyncio.run(packed.send())
+
+    assert len(there.told) == 1
 
 
 def test_many_are_told_in_several_messages_and_nothing_in_none(kernel: Kernel) -> None:

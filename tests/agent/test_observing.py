@@ -110,6 +110,7 @@ async def test_no_more_than_eight_rings_are_kept(ring: type[Ring]) -> None:
     for number, taps in enumerate((["a"], ["b", "c"], [f"t{each}" for each in range(6)], [f"u{n}" for n in range(12)])):
         order = Order(migration=f"m{number}", attempt=1, epoch=1, vm="web")
         observers.watch(order, taps, lambda: None)
+        await observers.tell(Observe(migration=order.migration))
         if number == 2:
             assert ring.closed == ["a"]
     assert ring.closed == ["a", "b", "c", *(f"t{each}" for each in range(6))]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
+import threading
 import time
 from collections.abc import Iterator
 
@@ -80,15 +81,23 @@ def test_what_cannot_be_made_ready_leaves_nothing(bridge_points: Points, monkeyp
     """Nor a siding: its name would be taken at the next attempt."""
     ready = bridge_points.turnout
     ready.close()
-    handle, before = TapHandle(os.dup(bridge_points.vm.fd)), os.listdir("/proc/self/fd")
+    handle, before = TapHandle(os.dup(bridge_points.vm.fd)), descriptors()
     with monkeypatch.context() as patch:
         patch.setattr(LinuxBridge, "points", refuse)
         with pytest.raises(Failed, match="no such port") as caught:
             Turnout(ready.switch, "gw-vm", VM, handle)
 
     assert caught.traceback, "which holds on to what was made"
-    assert set(os.listdir("/proc/self/fd")) <= set(before)
+    assert set(descriptors()) <= set(before)
     bridge_points.turnout = Turnout(ready.switch, "gw-vm", VM, handle)
+
+
+def descriptors() -> list[str]:
+    """Of this process, but those that are just being given back."""
+    for each in threading.enumerate():
+        if each.name == "closing":
+            each.join()
+    return os.listdir("/proc/self/fd")
 
 
 def refuse(*_: object) -> None:

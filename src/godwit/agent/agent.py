@@ -241,7 +241,6 @@ class Agent(DiskVerbs, GuestVerbs, PeerVerbs, Looking):
         outgoing = self._outgoing_of(request)
         handed = await outgoing.hand_over()
         await self._relays.settle(request.vm)
-        await outgoing.belongings.send()
         return handed
 
     async def abort_outgoing(self, request: Order, /) -> Nothing:
@@ -269,7 +268,8 @@ class Agent(DiskVerbs, GuestVerbs, PeerVerbs, Looking):
             await outgoing.close()
             await self._relays.settle(request.vm)
             await self._mirroring.let_go(request.vm)
-            await asyncio.gather(self._relays.part(request.vm), self._ended(request.vm))
+            works = (self._relays.part(request.vm), self._ended(request.vm), outgoing.belongings.sent())
+            await asyncio.gather(*works)
             self._outgoing.pop(request.vm, None)  # last: whoever asks again after an error shall find it
         self._forget(request)
         return Nothing()

@@ -23,32 +23,51 @@ FLOWS_AT_ONCE = 1000
 """In one message; a message takes 4 MiB."""
 TELL_S = 1.0
 """No switch-over waits longer for it."""
+FRESH_S = 2.0
+"""What was told so lately need not be told again before the switch-over: the VM is asked for its groups on arrival."""
 
 
 class Packing:
-    """The source's half. Told before the switch-over may come, and again after it, outside the blackout both times."""
+    """The source's half. Told when the copying begins, before the switch-over may come, and what is new after it."""
 
     def __init__(self, vm: LocalVm, order: Order, peer: Peer) -> None:
         self._vm = vm
         self._order = order
         self._peer = peer
-        self._is_told = False
+        self._sending = asyncio.Lock()
+        self._told_at_s = -FRESH_S
         self._told: dict[bytes, bytes] = {}
         """Flows, by what stays the same about them."""
+        self._last: asyncio.Task[None] | None = None
 
     async def send(self) -> None:
         """The destination knows what our kernel does; ours minds no more that it will see half of what they say."""
+        async with self._sending:
+            now_s = asyncio.get_running_loop().time()
+            if now_s - self._told_at_s >= FRESH_S:
+                self._told_at_s = now_s
+                await self._send(with_groups=True)
+
+    def send_last(self) -> None:
+        """The VM has left, where it is asked for its groups itself: the destination hears of its newest connections."""
+        if self._last is None:
+            self._last = asyncio.create_task(self._send(with_groups=False), name=f"last belongings of {self._vm.name}")
+
+    async def sent(self) -> None:
+        """Nothing is being told any more."""
+        if self._last:
+            await asyncio.shield(self._last)
+
+    async def _send(self, *, with_groups: bool) -> None:
         with suppress(GodwitError, TimeoutError):
             async with asyncio.timeout(TELL_S):
-                await self._tell()
+                await self._tell(await self._joined() if with_groups else ())
 
-    async def _tell(self) -> None:
-        joined = () if self._is_told else await self._joined()  # the second time, the VM was asked itself
-        self._is_told = True
+    async def _tell(self, joined: tuple[Joined, ...]) -> None:
         known = {flows.name_of(flow): flow for flow in await self._flows()}
         new = [flow for name, flow in known.items() if name not in self._told]
-        await flows.be_liberal(new)
         self._told |= known
+        await flows.be_liberal(new)
         for first in range(0, max(len(new), 1 if joined else 0), FLOWS_AT_ONCE):
             some = tuple(new[first : first + FLOWS_AT_ONCE])
             await self._peer.take_belongings(Belongings(**self._order.model_dump(), joined=joined, flows=some))

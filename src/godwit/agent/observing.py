@@ -50,9 +50,12 @@ class Observer:
     """One side of one migration. `window` tells which headers count as soon as that is known."""
 
     def __init__(self, taps: Sequence[str], window: Callable[[], Window | None]) -> None:
-        """The taps are being watched; one that cannot be is missing from the report, and nothing else."""
+        """The taps are watched within some milliseconds, which the kernel needs; one that cannot be is missing from the
+        report, and nothing else.
+        """
         self._window = window
-        self._headers = _opened(taps)
+        self._opening = asyncio.get_running_loop().run_in_executor(None, _opened, taps)
+        self._headers: list[Headers] = []
         self._told: Observed | None = None
         self._asked = asyncio.Lock()
         self._keeping = asyncio.create_task(self._keep(), name="keep headers")
@@ -61,6 +64,7 @@ class Observer:
         """What was seen, once it is over; the first answer is kept."""
         async with self._asked:
             if self._told is None:
+                await self._begun()
                 window = self._window()
                 if not self._headers or window is None:
                     return Observed()
@@ -73,12 +77,18 @@ class Observer:
     def close(self) -> None:
         """Nothing is watched any more; closing twice is harmless."""
         self._keeping.cancel()
-        headers, self._headers = self._headers, []
-        for each in headers:
-            each.close()
+        if self._opening.done():
+            _close(self._opening)
+        else:
+            self._opening.add_done_callback(_close)
+        self._headers = []
+
+    async def _begun(self) -> None:
+        self._headers = self._headers or await asyncio.shield(self._opening)
 
     async def _keep(self) -> None:
         """Until the window is known, the last headers; then all, but not for ever."""
+        await self._begun()
         while (window := self._window()) is None:
             now_ms = time.time() * 1000
             for each in self._headers:
@@ -116,6 +126,11 @@ class Observer:
 
 def _lacks(headers: Headers, window: Window) -> bool:
     return bool(headers.missed) or headers.forgotten_ms > window.start_ms
+
+
+def _close(opening: asyncio.Future[list[Headers]]) -> None:
+    for each in opening.result():
+        each.close()
 
 
 def _opened(taps: Sequence[str]) -> list[Headers]:

@@ -121,6 +121,7 @@ class Outgoing:
             await self.belongings.send()
         await self._allow()
         answer = await asyncio.shield(self._blackout.result)
+        self.belongings.send_last()
         return await self._handed_over(answer)
 
     async def abort(self) -> None:
@@ -129,8 +130,8 @@ class Outgoing:
             await self._break_off()
         if self._vm.owner.state not in AT_HOME | {Ownership.died}:
             raise Unresolved(f"{self.order.vm} was given to {self._request.destination} and cannot be taken back")
-        await self.belongings.undo()
         await self.close()
+        await self.belongings.undo()
 
     async def _break_off(self) -> None:
         """The stream is broken, or a while has gone by."""
@@ -151,7 +152,8 @@ class Outgoing:
         if not self._tasks:
             if self._vm.owner.state in AT_HOME:
                 self._began_ms = time.time() * 1000
-            self._tasks = [asyncio.create_task(self._run()), asyncio.create_task(self._govern())]
+            works = (self._run(), self._govern(), self.belongings.send())
+            self._tasks = [asyncio.create_task(each) for each in works]
         begun = asyncio.create_task(self._blackout.course.begun.wait())
         waited: set[asyncio.Future[Any]] = {begun, self._tasks[0], self._blackout.result}
         await asyncio.wait(waited, return_when=asyncio.FIRST_COMPLETED)

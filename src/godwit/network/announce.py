@@ -9,12 +9,12 @@ would reach the VM, whose kernel complains of a neighbour with its own IPv6 addr
 from __future__ import annotations
 
 import asyncio
-import socket
 from collections.abc import Sequence
 
 from godwit.core.errors import Failed
 from godwit.network.frames import igmp_query, mld_query
 from godwit.network.netlink import index_of, opened
+from godwit.network.packet import PacketSocket
 from godwit.network.port import is_forwarding
 from godwit.network.ring import VNET_NOTHING, Frame, Injector
 from godwit.network.tunnel import ENDS
@@ -49,7 +49,7 @@ def _send(tap: str, frames: Sequence[bytes]) -> tuple[str, ...]:
         names = [link.get_attr("IFLA_IFNAME") for link in links if link["index"] != own and is_forwarding(link)]
     ports = [name for name in names if not name.startswith(ENDS)]  # other VMs' relays
     took, error = [], None
-    with socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0) as packet:
+    with PacketSocket() as packet:
         for port in ports:
             try:
                 for frame in frames:

@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from godwit.core.errors import Failed
 from godwit.diagnosis.capture import ETHERNET, Packet
 from godwit.network.headers_filter import PROGRAM
+from godwit.network.packet import PacketSocket
 
 BLOCK_BYTES, BLOCKS = 16 * 1024, 512
 """8 MiB: some 48,000 frames."""
@@ -50,7 +51,7 @@ class Headers:
         self.forgotten_ms = 0.0
         """The time of the last frame that was given up to make room."""
         self._next = 0
-        self._socket = socket.socket(socket.AF_PACKET, socket.SOCK_RAW | socket.SOCK_CLOEXEC, 0)
+        self._socket = PacketSocket()
         try:
             self._socket.setsockopt(_SOL_PACKET, _PACKET_VERSION, _TPACKET_V3)
             _attach(self._socket)

@@ -1,10 +1,12 @@
-"""A socket that hears what passes an interface, as far as a filter in the kernel lets it through."""
+"""Sockets that hear what passes an interface, as far as a filter in the kernel lets it through, and send by it."""
 
 from __future__ import annotations
 
 import ctypes
+import os
 import socket
 import struct
+import threading
 from collections.abc import Sequence
 
 OUTGOING = 4
@@ -28,13 +30,29 @@ Ancillary = list[tuple[int, int, bytes]]
 """As `recvmsg` returns it."""
 
 
+class PacketSocket(socket.socket):
+    """A packet socket that nobody waits for at its end.
+
+    The kernel gives one back only when every processor has looked elsewhere since (packet_release, synchronize_net):
+    4 to 15 ms each, which was a tenth of a move's time, and of some the agent's loop stood still for.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(socket.AF_PACKET, socket.SOCK_RAW | socket.SOCK_CLOEXEC, 0)
+
+    def close(self) -> None:
+        """It is not to be used any more, and gone within some milliseconds; closing twice is harmless."""
+        if (fd := self.detach()) >= 0:
+            threading.Thread(target=os.close, args=(fd,), name="closing", daemon=True).start()
+
+
 def hearing(interface: str, ethertypes: Sequence[int], *, most_bytes: int) -> socket.socket:
     """Frames of these types that pass there, the first bytes of each; also what is sent by it reaches others."""
     buffer = ctypes.create_string_buffer(
         b"".join(struct.pack("=HBBI", *each) for each in _program(ethertypes, most_bytes))
     )
     count = len(ethertypes) + 3
-    ear = socket.socket(socket.AF_PACKET, socket.SOCK_RAW | socket.SOCK_CLOEXEC, 0)
+    ear = PacketSocket()
     ear.setblocking(False)
     ear.setsockopt(socket.SOL_SOCKET, _SO_ATTACH_FILTER, struct.pack("HxxxxxxL", count, ctypes.addressof(buffer)))
     ear.bind((interface, _ETH_P_ALL))

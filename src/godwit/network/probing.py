@@ -6,13 +6,13 @@ They have the ethertype for local experiments (IEEE 802), which guests ignore.
 from __future__ import annotations
 
 import asyncio
-import socket
 import struct
 from collections.abc import Sequence
 from contextlib import suppress
 
 from godwit.network.frames import in_vlan
 from godwit.network.netlink import index_of, opened
+from godwit.network.packet import PacketSocket
 from godwit.network.switch import Uplink
 
 ETHERTYPE = 0x88B5
@@ -34,7 +34,7 @@ async def send(mac: str, bridge: str, uplinks: Sequence[Uplink]) -> None:
 def _send(mac: str, bridge: str, uplinks: Sequence[Uplink]) -> None:
     with opened(f"looking for the address of {bridge}") as ip:
         sender = ip.link("get", index=index_of(bridge))[0].get_attr("IFLA_ADDRESS")
-    with socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0) as packet:
+    with PacketSocket() as packet:
         for each in uplinks:
             with suppress(OSError):  # down, or gone since: the others matter all the same
                 packet.sendto(in_vlan(frame(mac, sender), each.vlan), (each.name, 0))

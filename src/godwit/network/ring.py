@@ -17,7 +17,7 @@ from dataclasses import dataclass
 
 from godwit.core.errors import Failed
 from godwit.host.process import fetch_fd
-from godwit.network.packet import ANCILLARY_BYTES, OUTGOING, SOL_PACKET, Ancillary, tag_of, tell_tags
+from godwit.network.packet import ANCILLARY_BYTES, OUTGOING, SOL_PACKET, Ancillary, PacketSocket, tag_of, tell_tags
 
 HEADER_BYTES = 10
 """Of the virtio-net header that AF_PACKET speaks (packet(7), PACKET_VNET_HDR)."""
@@ -184,7 +184,7 @@ def _stamp_of(ancillary: Ancillary) -> float:
 
 def _packet_socket(interface: str, protocol: int) -> socket.socket:
     try:
-        opened = socket.socket(socket.AF_PACKET, socket.SOCK_RAW | socket.SOCK_CLOEXEC, 0)
+        opened = PacketSocket()
         opened.setsockopt(SOL_PACKET, _PACKET_VNET_HDR, 1)
         opened.bind((interface, protocol))
     except OSError as error:

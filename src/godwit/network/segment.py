@@ -2,8 +2,8 @@
 
 The frames are broadcasts of the local experimental ethertype (IEEE 802, 88-B5) with the uplink's own address as sender,
 so that no switch learns anything new: a small one, and one as long as the bridge's MTU allows. A frame tells whether
-its sender has heard the other, so both end as soon as both know. Beside them an ARP probe (RFC 5227) asks for addresses
-that are the VM's: it leaves by the uplinks only, so any answer is somebody else's.
+its sender has heard the other, and is answered at once, so both end as soon as both know. Beside them an ARP probe (RFC
+5227) asks for addresses that are the VM's: it leaves by the uplinks only, so any answer is somebody else's.
 
 Whatever a host hears of its own has left by one cable and come back by another: the switch takes two uplinks that are
 one to the host for two, or the cables form a loop. Uplinks that share their work divide it by flow, so some of the
@@ -29,6 +29,7 @@ from godwit.network.switch import Switch
 from godwit.network.witness import listening, spoken_by
 
 EVERY_S = 0.03
+"""Frames get lost, and others than the other host need a moment to answer: both listen at least as long."""
 LONGEST_S = 1.0
 """Then what has not come will not."""
 
@@ -62,6 +63,8 @@ class Exchange:
     """The other says that it has heard us to the full."""
     _is_full: bool = False
     """We have heard the longest frame that the other can send."""
+    _news: asyncio.Event = field(default_factory=asyncio.Event)
+    """More is known than when we last spoke."""
 
     async def run(self, network: str) -> SegmentLook:
         """What came within a second at most; `NotFound` without such a bridge."""
@@ -89,16 +92,20 @@ class Exchange:
 
     async def _speak(self, sockets: Mapping[socket.socket, int | None]) -> None:
         loop = asyncio.get_running_loop()
-        end = loop.time() + LONGEST_S
+        least, end = loop.time() + EVERY_S, loop.time() + LONGEST_S
         while sockets and loop.time() < end:
             is_done = self._is_full and self._is_heard
+            self._news.clear()
             for each, vlan in sockets.items():
                 for frame in self._frames(each.getsockname()[4]):
                     with suppress(OSError):  # down, or too long for it: not heard, then
                         each.send(in_vlan(frame, vlan))
             if is_done:
+                await asyncio.sleep(least - loop.time())
                 return
-            await asyncio.sleep(EVERY_S)
+            with suppress(TimeoutError):
+                async with asyncio.timeout(EVERY_S):
+                    await self._news.wait()
 
     def _frames(self, mac: bytes) -> list[bytes]:
         head = _EVERYBODY + mac + struct.pack("!H", _PROBE)
@@ -126,8 +133,11 @@ class Exchange:
             return
         longest = max(len(data), self.heard.bytes if self.heard else 0)
         self.heard = Heard(host=name, bytes=longest, vlan=vlan)
+        known = (self._is_heard, self._is_full)
         self._is_heard |= is_heard
         self._is_full |= longest >= _HEADER + mtu
+        if known != (self._is_heard, self._is_full):
+            self._news.set()
 
     def _take_back(self, listening: socket.socket) -> None:
         data, address = listening.recvfrom(_LONGEST_SHORT)

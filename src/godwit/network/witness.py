@@ -16,6 +16,7 @@ from time import time
 
 from godwit.network import tunnel
 from godwit.network.netlink import index_of, opened
+from godwit.network.packet import PacketSocket
 from godwit.network.switch import Uplink
 
 OWN_PORTS = ("gw-", "gx-", *tunnel.ENDS)
@@ -118,7 +119,7 @@ def listening(port: str, program: Program) -> socket.socket:
     """A socket that hears at an interface what the program lets through, and does not block."""
     code = b"".join(struct.pack("=HBBI", *each) for each in program)
     buffer = ctypes.create_string_buffer(code)
-    listening = socket.socket(socket.AF_PACKET, socket.SOCK_RAW | socket.SOCK_CLOEXEC, 0)
+    listening = PacketSocket()
     listening.setblocking(False)
     fprog = struct.pack("HxxxxxxL", len(program), ctypes.addressof(buffer))
     listening.setsockopt(socket.SOL_SOCKET, _SO_ATTACH_FILTER, fprog)
