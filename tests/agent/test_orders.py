@@ -157,7 +157,8 @@ async def test_a_source_whose_qemu_did_not_end_is_retired_when_asked_again(
     monkeypatch.setattr(agent._vms, "stop", stop)
     monkeypatch.setattr(agent._vms, "has", lambda _: bool(here))
     monkeypatch.setattr(agent._mirroring, "let_go", Work()(""))
-    agent._outgoing[SPEC.name] = cast(Any, SimpleNamespace(order=ORDER, close=Work()("")))
+    belongings = SimpleNamespace(sent=Work()(""))
+    agent._outgoing[SPEC.name] = cast(Any, SimpleNamespace(order=ORDER, close=Work()(""), belongings=belongings))
     with pytest.raises(TimedOut):
         await agent.retire(ORDER)
     for _ in range(2):

@@ -22,7 +22,7 @@ from godwit.testing.world import PINNED, SPEC, World
 
 HAPPY = ["pending", "checking", "reserving", "preparing", "copying", "handing-over", "settling", "done"]
 
-SOURCE_VERBS = ("facts", "reserve", "prepare_outgoing", "copy", "hand_over", "retire")
+SOURCE_VERBS = ("facts", "reserve", "lay_relay", "prepare_outgoing", "copy", "hand_over", "retire")
 REPEATED = (Fault.answer_lost, Fault.too_slow)
 """Of these nobody can tell whether the order was carried out."""
 DESTINATION_VERBS = ("facts", "reserve", "prepare_incoming", "settle")

@@ -216,15 +216,25 @@ class Agent(DiskVerbs, GuestVerbs, PeerVerbs, Looking):
                 self._observers.drop(request.migration)
         return Nothing()
 
+    async def lay_relay(self, request: PrepareOutgoing, /) -> Nothing:
+        """The source's end of the relay is there."""
+        async with self._vms.making(request.vm):
+            vm = self._vms.get(request.vm)
+            if not self._relays.has(request):
+                await self._end_old_relay(request.vm)
+            await self._relays.lay(vm, request)
+        return Nothing()
+
     async def prepare_outgoing(self, request: PrepareOutgoing, /) -> OutgoingReady:
-        """The peer is met and QEMU is set."""
+        """The peer is met, the relay is ready and QEMU is set."""
         async with self._vms.making(request.vm):
             return await self._prepare_outgoing(request)
 
     async def _prepare_outgoing(self, request: PrepareOutgoing) -> OutgoingReady:
         outgoing = self._outgoing.get(request.vm)
         if outgoing is None or outgoing.order != request.order():
-            await self._end_old_relay(request.vm)
+            if not self._relays.has(request):
+                await self._end_old_relay(request.vm)
             outgoing = self._outgoing[request.vm] = self._outgoing_for(request)
             self._vms.note(request.vm, outgoing=request)
             self._observers.watch(request, [p.tap for p in self._vms.get(request.vm).passport.plugs], outgoing.window)

@@ -78,9 +78,9 @@ class Relay:
                 await relay._standing.begin()
         return relay
 
-    async def prepare(self, vm: LocalVm, *, is_proven: bool = False) -> None:
-        """The points can be thrown, and the way is open; `Refused` if it is not. On failure nothing of it is left."""
-        if self._pointsman or not self._record.plugs:
+    async def lay(self, vm: LocalVm) -> None:
+        """Tunnels and points are there, and nothing goes by them. On failure nothing of it is left."""
+        if self._turnouts or not self._record.plugs:
             return
         try:
             fds = json.loads((vm.machine.run_dir / "launch.json").read_text())["tap_fds"]
@@ -89,6 +89,16 @@ class Relay:
                 self._turnouts.append(await self._turnout(index, plug, handle))
                 self._turnouts[-1].delivered = await _delivered(vm, index)
                 self._witnesses.append(Witness(plug.mac, await plug.switch.uplinks(), self._on_sight))
+        except BaseException:
+            await self._remove()
+            raise
+
+    async def prepare(self, vm: LocalVm, *, is_proven: bool = False) -> None:
+        """The points can be thrown, and the way is open; `Refused` if it is not. On failure nothing of it is left."""
+        if self._pointsman or not self._record.plugs:
+            return
+        await self.lay(vm)
+        try:
             if not (is_proven or self.is_turned):
                 await self._until_passable()
                 await self._prove()

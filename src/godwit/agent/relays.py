@@ -46,16 +46,28 @@ class Relays:
         if dropped:
             log.warning("parts of relays that nobody needs were removed: %s", ", ".join(dropped))
 
+    def has(self, request: PrepareOutgoing) -> bool:
+        """There is one of that move, laid or ready."""
+        return self._of(request) is not None
+
+    async def lay(self, vm: LocalVm, request: PrepareOutgoing) -> None:
+        """The relay of a VM that is about to go is there, so that it can soon be ready."""
+        await (await self._made(vm, request)).lay(vm)
+
     async def prepare(self, vm: LocalVm, request: PrepareOutgoing, *, is_proven: bool = False) -> tuple[str, ...]:
         """The relay of a VM that is about to go is ready; returns what a person should know of it."""
+        relay = await self._made(vm, request)
+        await relay.prepare(vm, is_proven=is_proven)
+        return relay.notes
+
+    async def _made(self, vm: LocalVm, request: PrepareOutgoing) -> Relay:
         if (old := self._all.get(vm.name)) and old.order != request.order():
             await old.end(anyway=True)  # of an earlier migration; it would keep QEMU's second monitor
             old = None
         record = RelayRecord(request=request, plugs=vm.passport.plugs)
         home = self._home(Place.of(self._config, vm.name).relay)
         relay = self._all[vm.name] = old or Relay(record, self._peer_of(request), home)
-        await relay.prepare(vm, is_proven=is_proven)
-        return relay.notes
+        return relay
 
     async def prepare_again(self, vm: LocalVm, request: PrepareOutgoing) -> None:
         """After our own restart; the VM can go without."""

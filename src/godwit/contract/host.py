@@ -7,6 +7,7 @@ nothing is known: query. An order that has arrived goes on when its caller leave
 
     manager                     source                          destination
        |-- prepare_incoming ------------------------------------------->|  an empty QEMU listens, tap muted
+       |-- lay_relay, meanwhile -->|
        |-- prepare_outgoing ------>|-- Peer.meet ---------------------->|  clocks compared, connection warm
        |-- copy ------------------>|==== memory =======================>|
        |-- hand_over ------------->|  STOP ... completed                |
@@ -33,6 +34,7 @@ from godwit.contract.measures import Measure, OpenSink, Sink
 from godwit.contract.observed import Observe, Observed
 from godwit.contract.order import Nothing as Nothing
 from godwit.contract.order import Order as Order
+from godwit.contract.order import VmRef as VmRef
 from godwit.contract.relayed import Relayed as Relayed
 from godwit.contract.relayed import Settled as Settled
 from godwit.contract.relayed import Sighted as Sighted
@@ -45,12 +47,6 @@ from godwit.core.model import Disk, Fact, HostFacts, Name, Pinned, Value, VmSpec
 from godwit.core.ownership import Cue
 from godwit.core.report import PassReport, TimelineEntry
 from godwit.core.verdict import Statement
-
-
-class VmRef(Value):
-    """Names a VM."""
-
-    name: Name
 
 
 class StartVm(Value):
@@ -120,7 +116,7 @@ class PrepareOutgoing(Order):
     peer_address: str
     destination_address: str
     """The destination's end of the relay, on the migration network."""
-    uri: str
+    uri: str = ""
     multifd: bool
     tls: bool = False
     compression: str = "none"
@@ -258,8 +254,12 @@ class Host(DiskHost, GuestHost, Protocol):
         """The waiting QEMU is gone; raises `Unresolved` if this host has been told to run the VM."""
         ...
 
+    async def lay_relay(self, request: PrepareOutgoing, /) -> Nothing:
+        """Of `prepare_outgoing`, what can be done without the destination's `uri`. `release` undoes it."""
+        ...
+
     async def prepare_outgoing(self, request: PrepareOutgoing, /) -> OutgoingReady:
-        """The peer is met and QEMU is set; the VM runs undisturbed."""
+        """The peer is met, the relay reaches it and QEMU is set; the VM runs undisturbed."""
         ...
 
     def copy(self, request: Order, /) -> AsyncIterator[Event]:

@@ -1,4 +1,4 @@
-"""Which attempt of which migration an order belongs to, and the message that says nothing."""
+"""Which attempt of which migration an order belongs to, which VM, and the message that says nothing."""
 
 from __future__ import annotations
 
@@ -20,3 +20,9 @@ class Order(Value):
     def order(self) -> Order:
         """The bare order within any request that carries one."""
         return Order(**{name: getattr(self, name) for name in Order.model_fields})
+
+
+class VmRef(Value):
+    """Names a VM."""
+
+    name: Name

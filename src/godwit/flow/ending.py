@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 from godwit.contract.diary import Diary
 from godwit.core.errors import Broken, Cancelled, Failed, GodwitError, TimedOut, Unresolved, may_be_repeated
@@ -14,6 +14,7 @@ from godwit.core.migration import Event, EventKind
 from godwit.core.phase import DEADLINES_S, Phase
 
 T = TypeVar("T")
+U = TypeVar("U")
 
 ASK_AGAIN_S = 1.0
 
@@ -92,6 +93,15 @@ async def together(*works: Coroutine[Any, Any, None]) -> None:
     for outcome in await asyncio.gather(*works, return_exceptions=True):
         if isinstance(outcome, BaseException):
             raise outcome
+
+
+async def both(first: Awaitable[T], second: Awaitable[U]) -> tuple[T, U]:
+    """What two works, side by side, came to; neither goes on when an error of theirs is raised."""
+    outcomes = await asyncio.gather(first, second, return_exceptions=True)
+    for outcome in outcomes:
+        if isinstance(outcome, BaseException):
+            raise outcome
+    return cast("tuple[T, U]", outcomes)
 
 
 async def asked(question: Callable[[], Awaitable[T]], diary: Diary) -> T:

@@ -7,12 +7,12 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 
-from godwit.contract.host import IncomingReady, Order, PrepareIncoming, PrepareOutgoing, Reserve
+from godwit.contract.host import Order, PrepareIncoming, PrepareOutgoing, Reserve
 from godwit.core.errors import Unreachable
 from godwit.core.forecast import copying_s
 from godwit.core.phase import Phase
 from godwit.core.plan import Plan
-from godwit.flow.ending import ASK_AGAIN_S, phase, undone_by, warn
+from godwit.flow.ending import ASK_AGAIN_S, both, phase, undone_by, warn
 from godwit.flow.sides import Sides, order
 
 LEAST_S = 0.001
@@ -45,8 +45,9 @@ async def prepared(plan: Plan, sides: Sides) -> AsyncIterator[None]:
     asked = order(plan.move)
     async with undone_by(lambda: sides.destination.abort_incoming(asked), sides.diary):
         async with phase(Phase.preparing, sides.diary):
-            ready = await sides.destination.prepare_incoming(_incoming(plan))
-            met = await sides.source.prepare_outgoing(_outgoing(plan, ready, elapsed_s=sides.diary.elapsed_s))
+            incoming, outgoing = _incoming(plan), _outgoing(plan, elapsed_s=sides.diary.elapsed_s)
+            ready, _ = await both(sides.destination.prepare_incoming(incoming), sides.source.lay_relay(outgoing))
+            met = await sides.source.prepare_outgoing(outgoing.model_copy(update={"uri": ready.uri}))
         if met.clock_error_ms > 5:
             await warn(sides.diary, f"the hosts' clocks can be compared only within {met.clock_error_ms:.1f} ms")
         for note in met.notes:
@@ -114,7 +115,7 @@ def _incoming(plan: Plan) -> PrepareIncoming:
     )
 
 
-def _outgoing(plan: Plan, ready: IncomingReady, *, elapsed_s: float) -> PrepareOutgoing:
+def _outgoing(plan: Plan, *, elapsed_s: float) -> PrepareOutgoing:
     """Disks are mirrored before memory is copied: how much time that leaves is not known yet."""
     move = plan.move
     return PrepareOutgoing(
@@ -122,7 +123,6 @@ def _outgoing(plan: Plan, ready: IncomingReady, *, elapsed_s: float) -> PrepareO
         destination=move.destination,
         peer_address=plan.peer_address,
         destination_address=plan.destination_address,
-        uri=ready.uri,
         multifd=plan.multifd,
         tls=plan.tls,
         compression=plan.compression,

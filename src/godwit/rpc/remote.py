@@ -21,7 +21,7 @@ Contract = TypeVar("Contract")
 
 LONG_VERBS = frozenset(
     {
-        *("start_vm", "prepare_incoming", "prepare_outgoing", "hand_over", "go", "retire", "settle"),
+        *("start_vm", "prepare_incoming", "lay_relay", "prepare_outgoing", "hand_over", "go", "retire", "settle"),
         *("abort_incoming", "abort_outgoing", "release", "serve_disks", "discard_disks", "keep_disks"),
     }
 )

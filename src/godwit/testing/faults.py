@@ -78,7 +78,7 @@ class FaultyHost:
         raise Unreachable(f"the answer to {self._verb} was lost")
 
 
-MAKES = frozenset({"place_disks", "prepare_incoming", "prepare_outgoing"})
+MAKES = frozenset({"place_disks", "prepare_incoming", "lay_relay", "prepare_outgoing"})
 UNMAKES = frozenset({"discard_disks", "abort_incoming", "abort_outgoing", "release"})
 
 

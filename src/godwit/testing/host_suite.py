@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from godwit.contract.disks import Blank, CreateDisk, GiveVm, PlaceDisks, RemoveDisk, TakeVm, UseDatastores
 from godwit.contract.host import (
+    Examine,
     Host,
     Nothing,
     Order,
@@ -53,10 +54,23 @@ class Pair:
         words = self.order(migration).model_dump()
         await host.reserve(Reserve(**words, role=role, memory_mib=self.spec.memory_mib))
 
+    async def outgoing(self, *, bandwidth_bytes_per_s: int | None = None) -> PrepareOutgoing:
+        """What the source is told, but for where the destination listens."""
+        destination = await self.destination.facts(Nothing())
+        return PrepareOutgoing(
+            **self.order().model_dump(),
+            destination=destination.host,
+            peer_address=destination.peer_address,
+            destination_address=destination.migration_address,
+            multifd=True,
+            max_blackout_ms=1000,
+            bandwidth_bytes_per_s=bandwidth_bytes_per_s,
+        )
+
     async def prepare(self, *, bandwidth_bytes_per_s: int | None = None) -> None:
         """Both sides are ready to copy, so slowly if wanted that it does not end before it is undone."""
-        source, destination = await self.source.facts(Nothing()), await self.destination.facts(Nothing())
-        words = self.order().model_dump()
+        source, words = await self.source.facts(Nothing()), self.order().model_dump()
+        outgoing = await self.outgoing(bandwidth_bytes_per_s=bandwidth_bytes_per_s)
         await self.reserve("source")
         await self.reserve("destination")
         ready = await self.destination.prepare_incoming(
@@ -70,18 +84,7 @@ class Pair:
                 multifd=True,
             )
         )
-        await self.source.prepare_outgoing(
-            PrepareOutgoing(
-                **words,
-                destination=destination.host,
-                peer_address=destination.peer_address,
-                destination_address=destination.migration_address,
-                uri=ready.uri,
-                multifd=True,
-                max_blackout_ms=1000,
-                bandwidth_bytes_per_s=bandwidth_bytes_per_s,
-            )
-        )
+        await self.source.prepare_outgoing(outgoing.model_copy(update={"uri": ready.uri}))
 
     async def undo(self) -> None:
         """As the story does, in its order."""
@@ -180,6 +183,22 @@ async def a_vm_moves(pair: Pair) -> None:
     _is_clean(await pair.source.facts(Nothing()), free=None)
     after = await pair.destination.facts(Nothing())
     assert after.memory_free_mib == before.memory_free_mib - pair.spec.memory_mib
+
+
+async def a_relay_is_laid_and_taken_up(pair: Pair) -> None:
+    """Before the destination is ready; what was laid is used then, or is gone when the room is given up."""
+    await pair.source.start_vm(pair.start)
+    for _ in range(2):
+        await pair.reserve("source")
+        for _ in range(2):
+            await pair.source.lay_relay(await pair.outgoing())
+        await pair.source.release(pair.order())
+    await pair.source.lay_relay(await pair.outgoing())
+    await pair.prepare()
+    await pair.undo()
+
+    assert (await pair.source.examine(Examine())).found == ()
+    assert (await pair.source.vm_status(pair.ref)).state == VmState.running
 
 
 async def a_prepared_move_is_undone(pair: Pair) -> None:
@@ -330,6 +349,7 @@ SUITE: tuple[Callable[[Pair], Awaitable[None]], ...] = (
     one_migration_at_a_time,
     too_much_memory_is_refused,
     a_vm_moves,
+    a_relay_is_laid_and_taken_up,
     a_prepared_move_is_undone,
     a_copied_move_is_undone,
     nothing_is_retired_or_undone_against_the_journal,

@@ -68,6 +68,8 @@ class FakeHost(FakeGuests, FakeDisks):
     moving: dict[str, Order] = field(default_factory=dict)
     promised_mib: dict[str, int] = field(default_factory=dict)
     passes: int = 3
+    laid: dict[str, Order] = field(default_factory=dict)
+    """The relays of VMs that are about to go."""
     measured: Measured = field(default_factory=lambda: Measured(link_bytes_per_s=10**8, resident_bytes=10**8))
     listeners: set[asyncio.Queue[VmStatus]] = field(default_factory=set)
     parted: dict[str, Ownership] = field(default_factory=dict)
@@ -88,6 +90,7 @@ class FakeHost(FakeGuests, FakeDisks):
         waiting = [f"{self.name}: {vm} waits" for vm, each in self.vms.items() if each.state not in OWNERS]
         waiting += [f"{self.name}: disks of {vm} are nobody's" for vm in self.placed]
         waiting += [f"{self.name}: disks of {vm} are mirrored" for vm in self.mirrored]
+        waiting += [f"{self.name}: a relay of {vm} is laid" for vm in self.laid]
         return waiting + [f"{self.name}: {vm} is moving" for vm in {*self.moving, *self.promised_mib}]
 
     def spec_here(self, vm: str) -> VmSpec | None:
@@ -219,6 +222,12 @@ class FakeHost(FakeGuests, FakeDisks):
                 raise Unresolved(f"{request.vm} was handed to {self.name}")
             del self.vms[request.vm]
             self.parted[request.vm] = Ownership.closed
+        return Nothing()
+
+    async def lay_relay(self, request: PrepareOutgoing, /) -> Nothing:
+        """Nothing goes by it."""
+        self._here(request.vm)
+        self.laid[request.vm] = request.order()
         return Nothing()
 
     async def prepare_outgoing(self, request: PrepareOutgoing, /) -> OutgoingReady:
@@ -368,3 +377,4 @@ class FakeHost(FakeGuests, FakeDisks):
     def _forget(self, vm: str) -> None:
         self.moving.pop(vm, None)
         self.promised_mib.pop(vm, None)
+        self.laid.pop(vm, None)
