@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from godwit.contract.looks import ExchangeFrames, SegmentsLook
+from godwit.contract.measures import Measurement
 from godwit.core.errors import NotFound
-from godwit.core.forecast import Measured
 from godwit.manager.manager import Manager
 from godwit.testing.clock import run
 
@@ -56,7 +56,7 @@ def test_networks_links_and_clocks(site: Site, monkeypatch: pytest.MonkeyPatch) 
     async def story() -> None:
         async with site.manager() as manager:
             monkeypatch.setattr(there, "exchange_frames", reflected)
-            site.world.source.measured = Measured(link_bytes_per_s=2_500_000)
+            site.world.source.measured = Measurement(link_bytes_per_s=2_500_000)
             there.told = there.told.model_copy(update={"load": 9.0, "networks": (*there.told.networks, "dmz")})
             assert await codes(manager, "host-b") == ["network-reflected", "host-overloaded", "link-slow"]
             assert await codes(manager, "host-a") == []

@@ -7,11 +7,13 @@ from pathlib import Path
 import pytest
 from tests.manager.site import MOVE, WEB, Site, ended, make_site
 
+from godwit.contract.measures import Measure, Measurement
 from godwit.core.errors import Refused
 from godwit.core.migration import EventKind, MigrationRequest
 from godwit.core.model import Datastore
 from godwit.core.phase import Phase
 from godwit.core.resources import DiskRequest
+from godwit.flow.foreseeing import LINK_AGE_S
 from godwit.testing.clock import run
 
 
@@ -65,6 +67,35 @@ def test_the_forecast_stands_beside_what_happened(site: Site) -> None:
             assert report.forecast.total_ms
             assert report.forecast.blackout_ms
             assert report.blackout_ms
+
+    run(story())
+
+
+def test_a_move_goes_by_what_is_known_of_the_link_and_whoever_wants_to_know_by_what_is_so_now(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source, ages = site.world.source, []
+    measure = source.measure
+
+    async def asked(request: Measure, /) -> Measurement:
+        ages.append(request.link_age_s)
+        return (await measure(request)).model_copy(update={"link_age_s": min(90.0, request.link_age_s)})
+
+    monkeypatch.setattr(source, "measure", asked)
+
+    async def story() -> None:
+        async with site.manager() as manager:
+            await manager.inventory.create(WEB)
+            told = await manager.runner.foresee(MOVE)
+            await manager.checker.check(WEB.name, "host-b")
+            id = (await manager.runner.start(MOVE.model_copy(update={"deadline_s": 60.0, "max_blackout_ms": 3}))).id
+            await ended(manager, id)
+            id = (await manager.runner.start(MOVE)).id
+            report = (await ended(manager, id), await manager.runner.report(id))[1]
+
+            assert ages == [0.0, 0.0, 0.0, LINK_AGE_S]
+            assert "measured" not in told.forecast.sentence
+            assert report.forecast.sentence.endswith("; the link was measured 90.0 s before")
 
     run(story())
 

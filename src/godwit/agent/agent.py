@@ -18,6 +18,7 @@ from godwit.agent.guest import GuestVerbs
 from godwit.agent.incoming import Incoming
 from godwit.agent.local import AT_HOME
 from godwit.agent.looking import Looking
+from godwit.agent.measuring import Links
 from godwit.agent.observing import Observers
 from godwit.agent.outgoing import Outgoing
 from godwit.agent.peer_verbs import PeerVerbs
@@ -78,6 +79,7 @@ class Agent(DiskVerbs, GuestVerbs, PeerVerbs, Looking):
         self._moving: dict[str, Order] = {}
         self._relays = Relays(config, peers)
         self._observers = Observers(is_on=config.observe)
+        self._links = Links()
 
     @property
     def memory_mib(self) -> int:

@@ -10,14 +10,13 @@ from typing import Any
 
 from godwit.agent.guest import has_guest_agent, lacking
 from godwit.agent.local import LocalVm
-from godwit.agent.measuring import measure
+from godwit.agent.measuring import Links, measure
 from godwit.agent.pulse import pulse
 from godwit.agent.vms import Vms
 from godwit.contract.host import Peer, VmRef
 from godwit.contract.looks import ExchangeFrames, FilesLook, LookAtFiles, SegmentProbe, SegmentsLook
-from godwit.contract.measures import Measure, OpenSink, Sink
+from godwit.contract.measures import Measure, Measurement, OpenSink, Sink
 from godwit.core.config import AgentConfig
-from godwit.core.forecast import Measured
 from godwit.core.looked import FileLook, NodeLook, Pulse, SegmentLook, VmLook
 from godwit.host.facts import swapped_mib
 from godwit.network import switches
@@ -31,10 +30,11 @@ class Looking:
     _config: AgentConfig
     _vms: Vms
     _peers: Callable[[str, str], Peer]
+    _links: Links
 
-    async def measure(self, request: Measure, /) -> Measured:
+    async def measure(self, request: Measure, /) -> Measurement:
         """The link, the guest's memory and how it writes."""
-        return await measure(self._vms, request, self._peers)
+        return await measure(self._vms, request, self._peers, self._links)
 
     async def look_at_vm(self, request: VmRef, /) -> VmLook:
         """What its QEMU says of itself."""

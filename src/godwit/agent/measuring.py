@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import math
 import os
 from collections.abc import Callable
+from time import monotonic
 
+from godwit.agent import vcpus
 from godwit.agent.local import LocalVm
 from godwit.agent.vcpus import Vcpus
 from godwit.agent.vms import Vms
 from godwit.contract.host import Peer
-from godwit.contract.measures import Measure, OpenSink
+from godwit.contract.measures import Measure, Measurement, OpenSink
 from godwit.core.dirtying import Dirtied
 from godwit.core.errors import GodwitError
-from godwit.core.forecast import Measured
 from godwit.core.model import Disk
+from godwit.core.preflight_foretold import LOSSY
 from godwit.host import facts
 from godwit.network.link_probe import UNKNOWN, Probed, probe
 from godwit.qemu import guest_memory
@@ -23,28 +26,53 @@ from godwit.qemu import guest_memory
 QUICK_MS = (100,)
 THOROUGH_MS = (1000, 2000)
 """Whole seconds, which QEMU before 8.2 counts in."""
+SHORTEST_S = 1.1 * vcpus.LEAST_S
+"""For what CPUs do meanwhile to be more than chance."""
 
 
-async def measure(vms: Vms, request: Measure, peers: Callable[[str, str], Peer]) -> Measured:
+class Links:
+    """What was measured of links from this host, by the address at their other end. One that lost frames is not kept:
+    that is looked at again each time.
+    """
+
+    def __init__(self) -> None:
+        self._known: dict[str, tuple[Probed, float]] = {}
+
+    def keep(self, address: str, link: Probed) -> None:
+        """It was measured just now."""
+        self._known.pop(address, None)
+        if link.bytes_per_s and link.resent < LOSSY:
+            self._known[address] = link, monotonic()
+
+    def known(self, address: str, *, most_s: float) -> tuple[Probed, float] | None:
+        """What was measured within that time, and how long ago."""
+        link, at_s = self._known.get(address, (UNKNOWN, -math.inf))
+        age_s = monotonic() - at_s
+        return (link, age_s) if age_s < most_s else None
+
+
+async def measure(vms: Vms, request: Measure, peers: Callable[[str, str], Peer], links: Links) -> Measurement:
     """What could be measured; the VM and the link are hardly disturbed."""
     vm = vms.get(request.vm) if request.memory_bytes else None
     away = request.destination != vms.config.host
     peer = peers(request.destination, request.peer_address) if away else None
-    before, vcpus = facts.cpu_times(), await _vcpus(vm)
-    link, (dirtied, resident), disks = await asyncio.gather(
-        _link(request, peer),
+    before, cpus = facts.cpu_times(), await _vcpus(vm)
+    (link, age_s), (dirtied, resident), disks, _ = await asyncio.gather(
+        _link(request, peer, links),
         _memory(vm, request),
         asyncio.to_thread(lambda: {disk.name: _allocated_bytes(disk) for disk in request.disks}),
+        asyncio.sleep(SHORTEST_S),
     )
-    return Measured(
+    return Measurement(
         link_bytes_per_s=link.bytes_per_s,
         rtt_ms=link.rtt_ms,
         resent=link.resent,
+        link_age_s=age_s,
         resident_bytes=resident,
         dirtied=dirtied,
         disk_bytes=disks,
         idle_cpus=facts.idle_cpus(before, facts.cpu_times()),
-        vcpu_share=vcpus.share() if vcpus else None,
+        vcpu_share=cpus.share() if cpus else None,
     )
 
 
@@ -52,12 +80,12 @@ async def _vcpus(vm: LocalVm | None) -> Vcpus | None:
     """They are looked at from now on; none: there is no VM, or it does not say what they are."""
     if vm is None:
         return None
-    vcpus = Vcpus(vm)
+    cpus = Vcpus(vm)
     try:
-        await vcpus.begin()
+        await cpus.begin()
     except GodwitError:
         return None
-    return vcpus
+    return cpus
 
 
 async def _memory(vm: LocalVm | None, request: Measure) -> tuple[tuple[Dirtied, ...], int]:
@@ -78,10 +106,15 @@ def _allocated_bytes(disk: Disk) -> int:
     return disk.size_bytes
 
 
-async def _link(request: Measure, peer: Peer | None) -> Probed:
+async def _link(request: Measure, peer: Peer | None, links: Links) -> tuple[Probed, float]:
+    """As it is, or was so many seconds ago."""
+    address = request.destination_address
     if peer is None:
-        return UNKNOWN
+        return UNKNOWN, 0.0
+    if known := links.known(address, most_s=request.link_age_s):
+        return known
     with contextlib.suppress(GodwitError):
         sink = await peer.open_sink(OpenSink())
-        return await asyncio.to_thread(probe, request.destination_address, sink.port, sink.token)
-    return UNKNOWN
+        links.keep(address, found := await asyncio.to_thread(probe, address, sink.port, sink.token))
+        return found, 0.0
+    return UNKNOWN, 0.0

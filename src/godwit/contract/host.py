@@ -30,7 +30,7 @@ from godwit.contract.belongings import Belongings as Belongings
 from godwit.contract.disk_host import DiskHost
 from godwit.contract.guest import GuestHost
 from godwit.contract.looks import ExchangeFrames, FilesLook, LookAtFiles, SegmentsLook
-from godwit.contract.measures import Measure, OpenSink, Sink
+from godwit.contract.measures import Measure, Measurement, OpenSink, Sink
 from godwit.contract.observed import Observe, Observed
 from godwit.contract.order import Nothing as Nothing
 from godwit.contract.order import Order as Order
@@ -39,7 +39,6 @@ from godwit.contract.relayed import Relayed as Relayed
 from godwit.contract.relayed import Settled as Settled
 from godwit.contract.relayed import Sighted as Sighted
 from godwit.core.convergence import BUFFER_BYTES, FIXED_MS
-from godwit.core.forecast import Measured
 from godwit.core.leftover import Leftovers
 from godwit.core.looked import Pulse, VmLook
 from godwit.core.migration import Event
@@ -242,7 +241,7 @@ class Host(DiskHost, GuestHost, Protocol):
         """What `reserve` kept is free again; releasing twice, or what was never kept, is harmless."""
         ...
 
-    async def measure(self, request: Measure, /) -> Measured:
+    async def measure(self, request: Measure, /) -> Measurement:
         """The link, the guest's memory and how it writes, as far as they could be measured. Changes nothing."""
         ...
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from godwit.core.forecast import Measured
 from godwit.core.model import Disk, Fact, Name, Value
 
 
@@ -19,6 +20,15 @@ class Measure(Value):
     """Those that shall go."""
     thorough: bool = False
     """Take some seconds, and tell more of how the guest writes."""
+    link_age_s: float = 0.0
+    """What was measured of the link at most so long ago will do."""
+
+
+class Measurement(Measured):
+    """What was measured, and how long ago."""
+
+    link_age_s: float = 0.0
+    """Since the link was; the rest was measured just now."""
 
 
 class OpenSink(Value):

@@ -33,6 +33,8 @@ class Forecast(Fact):
     throttle_percent: int = 0
     """How much the guest will be slowed down."""
     link_bytes_per_s: int | None = None
+    link_age_s: int = 0
+    """Since the link was measured."""
     dirty_bytes_per_s: int | None = None
     working_set_bytes: int | None = None
     vcpu_share: Rounded | None = None
@@ -53,10 +55,11 @@ class Forecast(Fact):
         if self.blackout_ms is None:
             return whole
         slowed = f", the guest slowed down by {self.throttle_percent} %" if self.throttle_percent else ""
+        aged = f"; the link was measured {_time(1000 * self.link_age_s)} before" if self.link_age_s else ""
         return (
             f"{whole}, blackout {self.blackout_ms:.0f} ms, clients wait "
             f"{self.stall_ms or 0:.0f} ms; {size(self.transferred_bytes or 0)} in {self.passes or 0} "
-            f"pass{'es' if self.passes != 1 else ''} over {size(self.link_bytes_per_s or 0)}/s{slowed}"
+            f"pass{'es' if self.passes != 1 else ''} over {size(self.link_bytes_per_s or 0)}/s{slowed}{aged}"
         )
 
 

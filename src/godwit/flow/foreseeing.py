@@ -7,23 +7,26 @@ from dataclasses import dataclass
 
 from godwit.contract.diary import Diary
 from godwit.contract.host import Host
-from godwit.contract.measures import Measure
+from godwit.contract.measures import Measure, Measurement
 from godwit.core.case import Case
 from godwit.core.convergence import Goals
 from godwit.core.errors import GodwitError
-from godwit.core.forecast import NOTHING, Course, Grounds, Measured, Past, goals, grounds, play, refuse
+from godwit.core.forecast import Course, Grounds, Past, goals, grounds, play, refuse
 from godwit.core.forecast_disks import Copying, copying, without_memory
 from godwit.core.migration import Kind
 from godwit.core.model import MIB
 from godwit.core.plan import disk_moves
 from godwit.core.report import Forecast
 
+LINK_AGE_S = 600.0
+"""A link that was measured so lately need not be measured again for a move without a deadline."""
+
 
 @dataclass(frozen=True)
 class Foresight:
     """A forecast, and what it rests on."""
 
-    measured: Measured
+    measured: Measurement
     grounds: Grounds
     goals: Goals
     course: Course
@@ -37,7 +40,7 @@ async def foresee(case: Case, source: Host, past: Sequence[Past], *, thorough: b
     return _foretold(case, await _measured(case, source, thorough=thorough), past)
 
 
-def _foretold(case: Case, found: Measured, past: Sequence[Past]) -> Foresight:
+def _foretold(case: Case, found: Measurement, past: Sequence[Past]) -> Foresight:
     request, spec = case.move.request, case.move.spec
     base = grounds(
         found,
@@ -50,7 +53,8 @@ def _foretold(case: Case, found: Measured, past: Sequence[Past]) -> Foresight:
     base = base._replace(around_ms=base.around_ms + disks.ms)
     wanted = goals(request, base)
     course = play(base, wanted)
-    told = disks.added_to(course.forecast).model_copy(update={"vcpu_share": found.vcpu_share})
+    seen = {"vcpu_share": found.vcpu_share, "link_age_s": round(found.link_age_s)}
+    told = disks.added_to(course.forecast).model_copy(update=seen)
     return Foresight(found, base, wanted, course._replace(forecast=told))
 
 
@@ -68,12 +72,14 @@ def refuse_hopeless(case: Case, seen: Foresight) -> None:
     refuse(seen.course, case.move.request, seen.grounds)
 
 
-async def measured(case: Case, source: Host) -> Measured:
-    """What a move's forecast rests on."""
-    return await _measured(case, source, thorough=case.move.request.deadline_s is not None)
+async def measured(case: Case, source: Host) -> Measurement:
+    """What a move's forecast rests on: all of it anew if it may be refused for it, or is made to find out."""
+    is_thorough = case.move.request.deadline_s is not None
+    is_anew = is_thorough or case.move.known.is_rehearsal
+    return await _measured(case, source, thorough=is_thorough, link_age_s=0.0 if is_anew else LINK_AGE_S)
 
 
-async def foreseen(case: Case, found: Measured, diary: Diary) -> Foresight | None:
+async def foreseen(case: Case, found: Measurement, diary: Diary) -> Foresight | None:
     """What can be met, as far as is known; the forecast is in the diary. None: no memory goes."""
     if not _has_memory(case):
         await diary.foresaw(_without_memory(case, found, diary.past))
@@ -89,11 +95,11 @@ def _has_memory(case: Case) -> bool:
     return case.move.kind is Kind.live
 
 
-def _without_memory(case: Case, found: Measured, past: Sequence[Past]) -> Forecast:
+def _without_memory(case: Case, found: Measurement, past: Sequence[Past]) -> Forecast:
     return without_memory(_copying(case, found, past), past, case.move.request)
 
 
-def _copying(case: Case, found: Measured, past: Sequence[Past]) -> Copying:
+def _copying(case: Case, found: Measurement, past: Sequence[Past]) -> Copying:
     return copying(
         found,
         past,
@@ -103,15 +109,15 @@ def _copying(case: Case, found: Measured, past: Sequence[Past]) -> Copying:
     )
 
 
-async def _measured(case: Case, source: Host, *, thorough: bool) -> Measured:
+async def _measured(case: Case, source: Host, *, thorough: bool, link_age_s: float = 0.0) -> Measurement:
     """A source that cannot measure leaves it to the past."""
     try:
-        return await source.measure(_measure(case, thorough=thorough))
+        return await source.measure(_measure(case, thorough=thorough, link_age_s=link_age_s))
     except GodwitError:
-        return NOTHING
+        return Measurement()
 
 
-def _measure(case: Case, *, thorough: bool) -> Measure:
+def _measure(case: Case, *, thorough: bool, link_age_s: float) -> Measure:
     destination = case.destination
     return Measure(
         vm=case.vm,
@@ -121,4 +127,5 @@ def _measure(case: Case, *, thorough: bool) -> Measure:
         destination_address=destination.migration_address,
         disks=tuple(move.disk for move in disk_moves(case.move, case.source, destination)),
         thorough=thorough,
+        link_age_s=link_age_s,
     )

@@ -27,10 +27,9 @@ from godwit.contract.host import (
     VmRef,
 )
 from godwit.contract.looks import ExchangeFrames, FilesLook, LookAtFiles, SegmentsLook
-from godwit.contract.measures import Measure
+from godwit.contract.measures import Measure, Measurement
 from godwit.contract.observed import Observe, Observed
 from godwit.core.errors import NotFound, Refused, Unresolved
-from godwit.core.forecast import Measured
 from godwit.core.leftover import Leftover, Leftovers
 from godwit.core.looked import FileLook, Heard, Pulse, SegmentLook, VmLook
 from godwit.core.migration import Event, EventKind
@@ -70,7 +69,7 @@ class FakeHost(FakeGuests, FakeDisks):
     passes: int = 3
     laid: dict[str, Order] = field(default_factory=dict)
     """The relays of VMs that are about to go."""
-    measured: Measured = field(default_factory=lambda: Measured(link_bytes_per_s=10**8, resident_bytes=10**8))
+    measured: Measurement = field(default_factory=lambda: Measurement(link_bytes_per_s=10**8, resident_bytes=10**8))
     listeners: set[asyncio.Queue[VmStatus]] = field(default_factory=set)
     parted: dict[str, Ownership] = field(default_factory=dict)
     """What the journals of VMs say that are not here any more."""
@@ -199,7 +198,7 @@ class FakeHost(FakeGuests, FakeDisks):
             self._forget(request.vm)
         return Nothing()
 
-    async def measure(self, request: Measure, /) -> Measured:
+    async def measure(self, request: Measure, /) -> Measurement:
         """As told."""
         if request.memory_bytes:
             self._here(request.vm)
