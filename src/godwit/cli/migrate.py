@@ -9,7 +9,7 @@ import typer
 
 from godwit.cli import names
 from godwit.cli.examples import example
-from godwit.cli.show import JsonOption, ManagerOption, connected, moving, print_json, warn
+from godwit.cli.show import JsonOption, ManagerOption, connected, moving, print_json, print_json_text, warn
 from godwit.core.migration import Compress
 
 if TYPE_CHECKING:
@@ -148,16 +148,16 @@ def _move(client: Migrations, request: MigrationRequest, interrupts: Interrupts,
 
     shown, is_terminal = display(json=json)
     id = client.migrate(request).id
-    import godwit.core.report  # noqa: F401 - while the hosts are at work, and not when they are done
+    if not json:
+        import godwit.core.report  # noqa: F401 - while the hosts are at work, and not when they are done
 
     watch = Watch(client, id, shown, interrupts, is_terminal)
     migration = watch.to_its_end()
-    report = client.report(id)
     if json:
-        print_json(report)
+        print_json_text(client.report_text(id))
     raise_outcome(migration, is_touched=watch.is_touched)
     if not json:
-        print(summary(report))
+        print(summary(client.report(id)))
 
 
 def _move_several(client: Migrations, requests: list[MigrationRequest], interrupts: Interrupts, *, json: bool) -> None:

@@ -63,6 +63,13 @@ def print_json(value: BaseModel | Sequence[BaseModel]) -> None:
     print(json.dumps(shapes, indent=2, ensure_ascii=False))
 
 
+def print_json_text(text: str) -> None:
+    """The same of what the REST API told."""
+    import json
+
+    print(json.dumps(json.loads(text), indent=2, ensure_ascii=False))
+
+
 def print_table(heads: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
     """Aligned columns under their heads; only a terminal cuts what is too wide for it."""
     cells = [list(heads), *([_cell(each) for each in row] for row in rows)]

@@ -53,6 +53,10 @@ class Migrations(Session):
 
         return self._ask("GET", f"/migrations/{quote(id)}/report", Report)
 
+    def report_text(self, id: str) -> str:
+        """The same in the manager's own JSON, for who only hands it on: Python takes 50 ms to know a report."""
+        return self._send("GET", f"/migrations/{quote(id)}/report").text
+
     def events(self, id: str, *, after: int = 0) -> Iterator[Event]:
         """All events after number `after`, those to come included, until it has ended or is in doubt.
 
