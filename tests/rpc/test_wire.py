@@ -25,7 +25,7 @@ from godwit.rpc.wire import (
 
 PINNED = {
     "version": 1,
-    "Host": "a90fdba814acf72e",
+    "Host": "eb9bba59a3bd7b6a",
     "Peer": "68673a2854b1dce8",
 }
 
