@@ -32,9 +32,9 @@ class Link:
     async def open_sink(self, _: object) -> Sink:
         return Sink(port=1, token="")
 
-    def measured(self, link_age_s: float = 60.0, *, address: str = THERE) -> Measurement:
+    def measured(self, link_age_s: float = 60.0, *, address: str = THERE, shared: bool = False) -> Measurement:
         words: Any = {"vm": "web-1", "memory_bytes": 0, "destination": "host-b", "peer_address": "192.0.2.2:1"}
-        request = Measure(**words, destination_address=address, link_age_s=link_age_s)
+        request = Measure(**words, destination_address=address, link_age_s=link_age_s, link_is_shared=shared)
         vms = cast(Vms, SimpleNamespace(config=SimpleNamespace(host="host-a")))
         return asyncio.run(measure(vms, request, lambda host, at: cast(Peer, self), self.links))
 
@@ -61,6 +61,10 @@ def test_it_is_measured_anew_for_whom_that_is_too_old(link: Link) -> None:
 
 def test_another_link_is_another(link: Link) -> None:
     assert [link.measured(address=each).link_bytes_per_s for each in (THERE, "192.0.2.3")] == [10**8, 1]
+
+
+def test_what_others_leave_of_it_is_not_kept(link: Link) -> None:
+    assert [link.measured(shared=True).link_bytes_per_s, link.measured().link_bytes_per_s] == [10**8, 1]
 
 
 @pytest.mark.parametrize("bad", [UNKNOWN, GOOD._replace(resent=0.02)])

@@ -115,6 +115,8 @@ async def _link(request: Measure, peer: Peer | None, links: Links) -> tuple[Prob
         return known
     with contextlib.suppress(GodwitError):
         sink = await peer.open_sink(OpenSink())
-        links.keep(address, found := await asyncio.to_thread(probe, address, sink.port, sink.token))
+        found = await asyncio.to_thread(probe, address, sink.port, sink.token)
+        if not request.link_is_shared:
+            links.keep(address, found)
         return found, 0.0
     return UNKNOWN, 0.0

@@ -22,6 +22,8 @@ class Measure(Value):
     """Take some seconds, and tell more of how the guest writes."""
     link_age_s: float = 0.0
     """What was measured of the link at most so long ago will do."""
+    link_is_shared: bool = False
+    """Others copy over it meanwhile: what is found now tells nothing of later."""
 
 
 class Measurement(Measured):

@@ -73,9 +73,9 @@ def refuse_hopeless(case: Case, seen: Foresight) -> None:
 
 
 async def measured(case: Case, source: Host) -> Measurement:
-    """What a move's forecast rests on: all of it anew if it may be refused for it, or is made to find out."""
-    is_thorough = case.move.request.deadline_s is not None
-    is_anew = is_thorough or case.move.known.is_rehearsal
+    """What a forecast rests on: all of it anew for a move that may be refused for it, that tries, or meets others."""
+    is_thorough, known = case.move.request.deadline_s is not None, case.move.known
+    is_anew = is_thorough or known.is_rehearsal or known.movers
     return await _measured(case, source, thorough=is_thorough, link_age_s=0.0 if is_anew else LINK_AGE_S)
 
 
@@ -128,4 +128,5 @@ def _measure(case: Case, *, thorough: bool, link_age_s: float) -> Measure:
         disks=tuple(move.disk for move in disk_moves(case.move, case.source, destination)),
         thorough=thorough,
         link_age_s=link_age_s,
+        link_is_shared=bool(case.move.known.movers),
     )
