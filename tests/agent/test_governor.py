@@ -17,7 +17,8 @@ from godwit.agent.governor import Governor
 from godwit.agent.local import LocalVm
 from godwit.agent.telling import Telling
 from godwit.contract.host import PrepareOutgoing
-from godwit.core.convergence import FIRST_MS
+from godwit.core.convergence import FIRST_MS, GRACE_S, Goals, limit_ms
+from godwit.core.errors import Failed
 from godwit.qemu import memory
 from godwit.qemu.sockets import UNSENT_BYTES
 
@@ -34,6 +35,7 @@ class Qemu:
         self.limits: list[int] = []
         self.left_mb = 0.0
         self.looks = 0
+        self.governing: asyncio.Task[None] | None = None
         self._looked = asyncio.Condition()
 
     async def execute(self, command: str, arguments: Mapping[str, Any] | None = None, /, **_: object) -> Any:
@@ -71,7 +73,7 @@ async def governed(qemu: Qemu, port: int, *, deadline_s: float | None = None) ->
         deadline_s=deadline_s,
     )
     governor = Governor(vm, Telling("m1"), request)
-    running = asyncio.create_task(governor.run())
+    running = qemu.governing = asyncio.create_task(governor.run())
     try:
         yield governor
     finally:
@@ -117,19 +119,27 @@ async def test_the_limit_is_opened_at_once_to_what_short_passes_leave_again_and_
     assert 13 in qemu.limits, "1.3 times the 10 ms that each of them took"
 
 
-async def test_a_deadline_that_comes_when_all_is_ready_ends_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    """It was for the copying; that the switch-over comes is what it goes on to see to."""
+async def test_a_deadline_that_comes_when_all_is_ready_allows_all_that_the_goal_does_and_ends_it_soon_after(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     qemu, now_s = Qemu(), [1e3]
     monkeypatch.setattr("godwit.agent.governor.monotonic", lambda: now_s[0])
     monkeypatch.setattr("godwit.agent.governor.time", lambda: now_s[0])
     async with governed(qemu, 1, deadline_s=60.0) as governor:
         await governor.allow()
-        for number in range(1, 7):
+        for number in (1, 2):
             qemu.left_mb = 1.0
             governor.pass_ended(number, 1000 * now_s[0])
             while len(governor.passes) < number:
                 await qemu.looked_at(qemu.looks + 1)
-            now_s[0] += 0.01 if number < 3 else 60.0
-        await qemu.looked_at(qemu.looks + 1)
+            now_s[0] += 60.01 if number == 2 else 0.01
+        await qemu.looked_at(qemu.looks + 2)  # the first may have been under way
+        allowed, now_s[0] = list(qemu.limits), now_s[0] + GRACE_S
+        governor.pass_ended(3, 1000 * now_s[0])
+        assert qemu.governing
+        async with asyncio.timeout(60):
+            ended = await asyncio.gather(qemu.governing, return_exceptions=True)
 
-    assert qemu.limits[-1] > qemu.limits[0] > 0, "it is opened wider, because nothing has come of it"
+    assert allowed[-1] == limit_ms(300, Goals(300))
+    assert isinstance(ended[0], Failed)
+    assert ended[0].code == "deadline"

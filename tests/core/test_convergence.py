@@ -34,8 +34,15 @@ samples = st.builds(
 all_goals = st.builds(Goals, st.integers(1, 10_000), st.none() | st.floats(0.1, 1000), st.floats(1, 200))
 
 
-def sample(number: int, remaining_mib: float, *, dirty_mib_s: int = 10, throttle: int = 0) -> Sample:
-    return Sample(number, int(remaining_mib * MIB), 100 * MIB, dirty_mib_s * MIB, float(number), throttle)
+def sample(
+    number: int, remaining_mib: float, *, dirty_mib_s: int = 10, throttle: int = 0, took_s: float = 1.0
+) -> Sample:
+    return Sample(number, int(remaining_mib * MIB), 100 * MIB, dirty_mib_s * MIB, number * took_s, throttle)
+
+
+def busy(*numbers: int, throttle: int = 0) -> list[Sample]:
+    """Each pass sends 200 MiB, and the guest dirties as much meanwhile."""
+    return [sample(n, 200, dirty_mib_s=100, throttle=throttle, took_s=2.0) for n in numbers]
 
 
 def test_an_idle_guest_is_switched_after_its_first_pass() -> None:
@@ -86,26 +93,28 @@ def test_when_passes_stop_improving_a_blackout_within_the_goal_is_taken() -> Non
 
 
 def test_a_guest_that_dirties_as_fast_as_the_stream_is_slowed_down_by_as_much_as_it_takes() -> None:
-    decision = decide([sample(n, 200, dirty_mib_s=100) for n in range(1, 4)], GOALS)
+    decision = decide(busy(1, 2, 3), GOALS)
 
     assert (decision.action, decision.throttle_percent) == (Action.throttle, 50)
     assert "100 MiB/s over a stream of 100 MiB/s" in decision.reason
 
 
 def test_a_step_gets_time_to_show_itself_and_the_next_one_goes_further() -> None:
-    passes = [sample(n, 200, dirty_mib_s=100) for n in range(1, 4)]
-    first = [*passes, *[sample(n, 200, dirty_mib_s=100, throttle=50) for n in (4, 5)]]
+    first = [*busy(1, 2, 3), *busy(4, 5, throttle=50)]
 
-    waits, goes_on = decide(first, GOALS), decide([*first, sample(6, 200, dirty_mib_s=100, throttle=50)], GOALS)
+    waits, goes_on = decide(first, GOALS), decide([*first, *busy(6, throttle=50)], GOALS)
 
     assert (waits.action, waits.throttle_percent) == (Action.hold, 50)
     assert (goes_on.action, goes_on.throttle_percent) == (Action.throttle, 75)
 
 
 def test_a_guest_that_calmed_down_is_slowed_down_less() -> None:
-    decision = decide([sample(1, 800, throttle=60), sample(2, 100, throttle=60)], GOALS)
+    slow, fast = (
+        decide([sample(1, 800, throttle=had), sample(2, 100, throttle=had, took_s=4)], GOALS) for had in (60, 95)
+    )
 
-    assert (decision.action, decision.throttle_percent) == (Action.relax, 30)
+    assert (slow.action, slow.throttle_percent) == (Action.relax, 30), "by half at most"
+    assert (fast.action, fast.throttle_percent) == (Action.relax, 83), "it writes 286 MiB each second"
 
 
 def test_a_goal_that_cannot_be_met_is_given_up_with_numbers() -> None:

@@ -110,8 +110,9 @@ def test_a_deadline_that_leaves_no_time_is_refused_with_numbers() -> None:
 
 def test_a_deadline_leaves_time_for_what_comes_after_the_copying() -> None:
     assert copying_s(wants(), elapsed_s=1) is None
-    assert copying_s(wants(deadline_s=45), elapsed_s=3) == pytest.approx(45 - 3 - 2.25)
-    assert copying_s(wants(deadline_s=10), elapsed_s=1) == pytest.approx(10 - 1 - 1)
+    assert copying_s(wants(deadline_s=10), elapsed_s=1) == pytest.approx(10 - 1 - 2)
+    assert copying_s(wants(deadline_s=45), elapsed_s=3) == pytest.approx(45 - 3 - 4.5)
+    assert copying_s(wants(deadline_s=900), elapsed_s=3) == pytest.approx(900 - 3 - 6)
 
 
 def test_looking_closer_for_a_deadline_takes_time_itself() -> None:

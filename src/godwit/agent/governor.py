@@ -150,9 +150,8 @@ class Governor:
                 f"{SILENCE_S:.0f} s; look after the migration network, then move it again",
                 "stream-stalled",
             )
-        if self._decided:
-            return  # the deadline was for the copying
-        if why := overdue(self._sample(self._samples[-1].pass_number + 1 if self._samples else 1, sample), self._goals):
+        going_on = self._sample(self._samples[-1].pass_number + 1 if self._samples else 1, sample)
+        if why := overdue(going_on, self._goals, is_ready=self._decided is not None):
             raise Failed(f"{self._vm.name} was not moved and runs on where it was: {why}", "deadline")
 
     def _sample(self, number: int, now: memory.MemorySample) -> Sample:
@@ -188,7 +187,8 @@ class Governor:
             )
         if decision.action in {Action.throttle, Action.relax}:
             self._telling.tell(EventKind.decided, decision.reason, action=decision.action)
-            await memory.throttle(self._vm.machine.monitor, decision.throttle_percent)
+            monitor, percent = self._vm.machine.monitor, decision.throttle_percent
+            await memory.throttle(monitor, percent, trigger=decision.trigger_percent)
         if decision.action is Action.switch:
             await self._switch(decision)
 
@@ -204,8 +204,16 @@ class Governor:
             await self._limit(max(self._opened_ms, self._decided.downtime_ms))
 
     async def _widen(self) -> None:
-        """What was opened and not taken by whole passes is opened twice as wide, as far as the goal allows."""
-        if self._opened_at_s is None or self._over or monotonic() - self._opened_at_s < WIDEN_S:
+        """What was opened and not taken by whole passes is opened twice as wide, as far as the goal allows.
+
+        So far at once when the deadline for the copying has come.
+        """
+        if self._opened_at_s is None or self._over:
+            return
+        deadline_s = self._goals.deadline_s
+        if deadline_s is not None and monotonic() - self._started_s >= deadline_s:
+            await self._limit(limit_ms(self._goals.max_blackout_ms, self._goals))
+        if monotonic() - self._opened_at_s < WIDEN_S:
             return
         if len(self._samples) >= self._opened_after + WIDEN_PASSES:
             await self._limit(limit_ms(2 * self._opened_ms, self._goals))

@@ -81,6 +81,7 @@ class Outgoing:
                 multifd=self._request.multifd,
                 compression=self._request.compression,
                 bandwidth_bytes_per_s=self._request.bandwidth_bytes_per_s,
+                ready_to_throttle=self._request.deadline_s is not None,
             )
             await memory.allow_switch(self._vm.machine.monitor, self._governor.hold_ms)
             await self._keep_secret()

@@ -3,6 +3,10 @@
 A sample is taken when a pass ends. What remains then over the stream's rate, and the fixed part, is the blackout if
 the vCPUs stopped now. While passes make it shorter the switch-over is held back; when they do not, the guest is
 slowed down, as much as it takes and no more; what cannot be reached is given up, with numbers.
+
+With a deadline it is slowed down in good time and boldly, then less: a step takes QEMU two passes (core/brake.py), and
+passes that leave all that the guest writes to tell only the least that it may write. What cannot end before the
+deadline any more is given up at once.
 """
 
 from __future__ import annotations
@@ -12,6 +16,7 @@ from collections.abc import Sequence
 from enum import StrEnum
 from typing import NamedTuple
 
+from godwit.core.brake import NEVER_PERCENT, SHRINKS_PERCENT, slowed
 from godwit.core.wording import size
 
 FIXED_MS = 12.0
@@ -33,7 +38,18 @@ WIDEN_PASSES = 2
 STALLED_PASSES = 3
 """Passes without a tenth of improvement after which more of them are waste."""
 THROTTLE_AFTER = 2
-"""Such passes after which a guest whose rest does not fit is slowed down; so often a new step gets to show itself."""
+"""Such passes after which a guest whose rest does not fit is slowed down; as many show what a new step does ..."""
+HURRIED_AFTER = 1
+"""... and so many where there is a deadline."""
+PATIENCE = 20
+"""Passes like the last one: where the deadline leaves no more, it is slowed down when the first has ended."""
+LAST_STEP = 6
+"""Of them, what one step takes: two until QEMU heeds it, one to show itself, two while the rest is halved, and one.
+With no more left it must be the last, and is as large as can be."""
+BOLD = 4
+"""A guest is taken to write so much faster than the least that a pass with all of its working set tells."""
+WHOLE = 0.8
+"""Of the most that any pass left: the guest has dirtied its working set, or most of it."""
 MOST_PASSES = 60
 THROTTLE_MOST = 99
 """Percent; QEMU accepts no more."""
@@ -42,12 +58,10 @@ CONVERGING = 0.5
 """Of the stream's rate: what a guest that is slowed down may dirty, so that each pass halves the rest."""
 CALM = 0.25
 """A pass that leaves so little of the one before needs less slowing down."""
+GRACE_S = 1.0
+"""Beyond the deadline for the copying, which leaves more than that for what follows (forecast.copying_s)."""
 MARGIN = 1.3
 """The switch-over is allowed for this much more than predicted: the last pass dirties too."""
-
-
-LEAST_SHARE = 0.05
-"""A guest that uses less of its vCPUs' time is taken for one that uses so much."""
 
 
 class Goals(NamedTuple):
@@ -94,6 +108,8 @@ class Decision(NamedTuple):
     """For QEMU's downtime-limit, when switching."""
     throttle_percent: int = 0
     """From now on."""
+    trigger_percent: int = 1
+    """QEMU slows down only a guest that dirties more than so much of what is sent."""
 
 
 def limit_ms(wanted: float, goals: Goals) -> int:
@@ -105,9 +121,12 @@ def limit_ms(wanted: float, goals: Goals) -> int:
     return max(1, min(round(wanted), int(goals.max_blackout_ms - goals.fixed_ms)))
 
 
-def overdue(now: Sample, goals: Goals) -> str | None:
-    """Why the copying is given up between two passes; none: its time is not over."""
-    if goals.deadline_s is None or now.elapsed_s < goals.deadline_s:
+def overdue(now: Sample, goals: Goals, *, is_ready: bool = False) -> str | None:
+    """Why the copying is given up between two passes; none: its time is not over.
+
+    A switch-over that was decided on is given a second more, in which all that the goal allows is allowed.
+    """
+    if goals.deadline_s is None or now.elapsed_s < goals.deadline_s + (GRACE_S if is_ready else 0.0):
         return None
     return (
         f"its deadline has come with {size(now.remaining_bytes)} of pass {now.pass_number} to be sent over a "
@@ -137,14 +156,14 @@ def decide(passes: Sequence[Sample], goals: Goals) -> Decision:
     is_long = _long_passes(passes) >= MOST_PASSES
     if fits and is_long:
         return _switch(last, goals, enough, f"{len(passes)} passes are enough, {now:.0f} ms fits the goal")
-    if is_long or _is_over(last, goals):
+    if is_long or _is_over(last, goals) or (not fits and _is_lost(passes, goals)):
         return _because(Action.give_up, now, last, _give_up(passes, goals))
-    if stalled >= STALLED_PASSES and last.throttle_percent >= THROTTLE_MOST:
+    if _is_in_vain(passes):
         return _because(Action.give_up, now, last, _give_up(passes, goals))
     if not fits and (stalled >= THROTTLE_AFTER or _will_be_late(passes, goals)):
-        return _throttle(passes, now)
-    if last.throttle_percent and _is_calm(passes):
-        less = last.throttle_percent // 2
+        return _throttle(passes, goals, now)
+    less = _enough_percent(passes, goals)
+    if less < last.throttle_percent and _is_calm(passes):
         return Decision(Action.relax, f"passes get much shorter: slowed down by {less} % only", now, 0, less)
     return _because(Action.hold, now, last, f"{now:.0f} ms is predicted, another pass may shorten it")
 
@@ -169,29 +188,55 @@ def _switch_soon(passes: Sequence[Sample], goals: Goals, blackout_ms: float) -> 
     return Decision(Action.switch, reason, blackout_ms, limit_ms(wanted_ms, goals), passes[-1].throttle_percent)
 
 
-def _throttle(passes: Sequence[Sample], now_ms: float) -> Decision:
+def _throttle(passes: Sequence[Sample], goals: Goals, now_ms: float) -> Decision:
     """As much as lets each pass halve the rest; more, if that was tried and did not help."""
     last, had = passes[-1], passes[-1].throttle_percent
-    busy = max(each.vcpu_share for each in passes)
-    unslowed = last.dirty_bytes_per_s / slowed(had, busy)
-    needed = 100 - 100 * busy * CONVERGING * last.bandwidth_bytes_per_s / max(unslowed, 1)
-    since = sum(each.throttle_percent == had for each in passes)
-    if had and since <= THROTTLE_AFTER:
+    is_first = had <= NEVER_PERCENT
+    if not is_first and _passes_slowed(passes) < (THROTTLE_AFTER if goals.deadline_s is None else HURRIED_AFTER):
         return _because(
             Action.hold, now_ms, last, f"{now_ms:.0f} ms is predicted; slowed down by {had} %, which shows late"
         )
-    more = max(needed, had + (100 - had) / 2 if had else THROTTLE_LEAST)
-    percent = min(THROTTLE_MOST, round(more))
+    more = max(_needed_percent(passes, goals), THROTTLE_LEAST if is_first else had + (100 - had) / 2)
+    is_last = _time_left_s(last, goals) < LAST_STEP * _next_pass_s(last)
+    percent = THROTTLE_MOST if is_last else min(THROTTLE_MOST, round(more))
     reason = (
         f"the guest dirties {size(last.dirty_bytes_per_s)}/s over a stream of "
         f"{size(last.bandwidth_bytes_per_s)}/s: slowed down by {percent} %"
     )
-    return Decision(Action.throttle, reason, now_ms, 0, percent)
+    if is_first and len(passes) == 1:
+        reason += ", unless the next pass leaves much less"
+    return Decision(Action.throttle, reason, now_ms, 0, percent, SHRINKS_PERCENT if is_first else 1)
 
 
-def slowed(percent: int, vcpu_share: float) -> float:
-    """The part of its work that a guest still does; standing still first costs it the time that it does not use."""
-    return min(1.0, (100 - percent) / 100 / max(vcpu_share, LEAST_SHARE))
+def _passes_slowed(passes: Sequence[Sample]) -> int:
+    """Whole ones in which the guest was slowed down as it is now: QEMU changes that where one ends."""
+    alike = 0
+    for each in reversed(passes):
+        if each.throttle_percent != passes[-1].throttle_percent:
+            break
+        alike += 1
+    return alike - 1
+
+
+def _needed_percent(passes: Sequence[Sample], goals: Goals) -> float:
+    """With that each pass would halve the rest; with a deadline, even if the guest writes faster than is known."""
+    last = passes[-1]
+    during = min(each.throttle_percent for each in passes[-2:])
+    busy = max(each.vcpu_share for each in passes)
+    took_s = _took_ms(passes) / 1000
+    wrote = last.remaining_bytes / took_s if took_s else last.dirty_bytes_per_s
+    is_whole = last.remaining_bytes >= WHOLE * max(each.remaining_bytes for each in passes)
+    if is_whole and goals.deadline_s is not None:
+        wrote = BOLD * max(wrote, SHRINKS_PERCENT / 100 * last.bandwidth_bytes_per_s)
+    unslowed = wrote / slowed(during, busy)
+    return 100 - 100 * busy * CONVERGING * last.bandwidth_bytes_per_s / max(unslowed, 1)
+
+
+def _enough_percent(passes: Sequence[Sample], goals: Goals) -> int:
+    """At least half of what it is."""
+    least = passes[-1].throttle_percent // 2
+    enough = max(least, math.ceil(_needed_percent(passes, goals)))
+    return enough if enough > NEVER_PERCENT else 0
 
 
 def _stalled_passes(passes: Sequence[Sample]) -> int:
@@ -241,6 +286,31 @@ def _is_over(last: Sample, goals: Goals) -> bool:
     return goals.deadline_s is not None and last.elapsed_s >= goals.deadline_s
 
 
+def _time_left_s(last: Sample, goals: Goals) -> float:
+    return math.inf if goals.deadline_s is None else goals.deadline_s - last.elapsed_s
+
+
+def _is_lost(passes: Sequence[Sample], goals: Goals) -> bool:
+    """The pass that has begun would end after the deadline, even at the rate of the one before if that was higher."""
+    last, took_s = passes[-1], _took_ms(passes) / 1000
+    sent = passes[-2].remaining_bytes if len(passes) > 1 else 0
+    rate = max(last.bandwidth_bytes_per_s, sent / took_s if took_s else 0)
+    return _time_left_s(last, goals) * rate < last.remaining_bytes - _allowed_bytes(last, goals)
+
+
+def _allowed_bytes(last: Sample, goals: Goals) -> float:
+    """May remain when the vCPUs stop."""
+    return max(goals.max_blackout_ms - goals.fixed_ms, 1) / 1000 * last.bandwidth_bytes_per_s
+
+
+def _is_in_vain(passes: Sequence[Sample]) -> bool:
+    """The guest can be slowed down no further, and passes in which it was do not get shorter."""
+    if passes[-1].throttle_percent < THROTTLE_MOST:
+        return False
+    slow = passes[len(passes) - 1 - _passes_slowed(passes) :]
+    return _stalled_passes(slow) >= STALLED_PASSES
+
+
 def _is_late(passes: Sequence[Sample], goals: Goals) -> bool:
     """No time for two more passes."""
     last = passes[-1]
@@ -248,14 +318,19 @@ def _is_late(passes: Sequence[Sample], goals: Goals) -> bool:
 
 
 def _will_be_late(passes: Sequence[Sample], goals: Goals) -> bool:
-    """If every pass to come is to the one before as the last one was, the rest does not fit when the time is over."""
-    if goals.deadline_s is None or len(passes) < 2:
+    """If every pass to come is to the one before as the last one was, the rest does not fit when the time is over.
+
+    What the first pass leaves tells nothing of that: it is feared that the next ones leave as much.
+    """
+    if goals.deadline_s is None:
         return False
+    if len(passes) == 1:
+        return _time_left_s(passes[-1], goals) < PATIENCE * _next_pass_s(passes[-1])
     last, before = passes[-1], passes[-2]
     ratio = last.remaining_bytes / max(before.remaining_bytes, 1)
     if ratio >= 1:
         return True
-    wanted = max(goals.max_blackout_ms - goals.fixed_ms, 1) / 1000 * last.bandwidth_bytes_per_s
+    wanted = _allowed_bytes(last, goals)
     left, needed_s = float(last.remaining_bytes), 0.0
     while left > wanted and needed_s < goals.deadline_s:
         needed_s, left = needed_s + left / max(last.bandwidth_bytes_per_s, 1), left * ratio
@@ -263,14 +338,19 @@ def _will_be_late(passes: Sequence[Sample], goals: Goals) -> bool:
 
 
 def _is_calm(passes: Sequence[Sample]) -> bool:
-    return len(passes) > 1 and passes[-1].remaining_bytes < CALM * passes[-2].remaining_bytes
+    """While it was slowed down as it is now."""
+    return (
+        len(passes) > 1
+        and _passes_slowed(passes) > 0
+        and passes[-1].remaining_bytes < CALM * passes[-2].remaining_bytes
+    )
 
 
 def _give_up(passes: Sequence[Sample], goals: Goals) -> str:
     last = passes[-1]
-    slowed = f", slowed down by {last.throttle_percent} %," if last.throttle_percent else ""
+    how = f", slowed down by {last.throttle_percent} %," if last.throttle_percent > NEVER_PERCENT else ""
     return (
-        f"the guest{slowed} dirties {size(last.dirty_bytes_per_s)}/s over a stream of "
+        f"the guest{how} dirties {size(last.dirty_bytes_per_s)}/s over a stream of "
         f"{size(last.bandwidth_bytes_per_s)}/s, so that after {len(passes)} passes and {last.elapsed_s:.0f} s a "
         f"blackout of {predicted_ms(last, goals.fixed_ms):.0f} ms would be needed and {goals.max_blackout_ms} ms is "
         f"allowed: allow more with --max-blackout or --deadline, or move the VM at a quieter time"

@@ -11,6 +11,7 @@ import statistics
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from godwit.core.brake import NEVER_PERCENT, Brake, slowed
 from godwit.core.convergence import (
     FIXED_MS,
     WIDEN_PASSES,
@@ -21,7 +22,6 @@ from godwit.core.convergence import (
     Sample,
     decide,
     limit_ms,
-    slowed,
 )
 from godwit.core.dirtying import Dirtied, Dirtying, dirtying
 from godwit.core.errors import Refused
@@ -36,8 +36,9 @@ AROUND_MS = 600.0
 """What a move takes besides copying, where no earlier move tells: preparing and settling."""
 THOROUGH_MS = 3000.0
 """What looking at how the guest writes takes more where there is a deadline."""
-AFTER_S, AFTER_SHARE = 1.0, 0.05
-"""Kept free of a deadline for what comes after the copying: the settling, or the undoing."""
+AFTER_SHARE, AFTER_S, AFTER_MOST_S = 0.1, 2.0, 6.0
+"""Kept free of a deadline for what comes after the copying: that share, at least and at most so much. Settling takes
+half a second, and undoing one (measured on busy hosts: up to five)."""
 WARM_UP_MS = {Accelerator.tcg: 55.0, Accelerator.kvm: 2.0}
 """From RESUME to the guest's first answer: TCG translates everything anew (measured: 45 to 65 ms)."""
 ENCRYPTED_BYTES_PER_S = {Accelerator.tcg: 1e8, Accelerator.kvm: 1e9}
@@ -58,8 +59,6 @@ ALLOWED_S = 0.03
 """From the decision to switch over until the manager allows it."""
 HEEDED_S = 0.05
 """Until QEMU heeds a new limit, on average: it looks every 0.1 s."""
-LOOK_S, LOOKS = 1.0, 2
-"""QEMU slows the guest down at every second look, and looks when a pass ends, a second after the last look or later."""
 
 
 class Measured(Fact):
@@ -197,11 +196,12 @@ def play(grounds: Grounds, goals: Goals) -> Course:
     """The move, pass by pass, as the governor would steer it through a guest that behaves as modelled."""
     samples: list[Sample] = []
     elapsed_s, left, sent = 0.0, float(grounds.first_bytes), 0.0
-    valve, brake = _Valve(goals), _Brake()
+    valve, brake = _Valve(goals), Brake(is_ready=goals.deadline_s is not None)
     while True:
-        pass_s = left / grounds.stream_bytes_per_s + SYNC_S
-        elapsed_s, sent = elapsed_s + pass_s, sent + left
-        left = brake.slowed(grounds).within(pass_s)
+        pass_s, goes = left / grounds.stream_bytes_per_s + SYNC_S, left
+        elapsed_s, sent = elapsed_s + pass_s, sent + goes
+        left = _slowed(grounds, brake.percent).within(pass_s)
+        brake.pass_ended(elapsed_s, sent=goes, dirtied=left)
         samples.append(
             Sample(
                 pass_number=len(samples) + 1,
@@ -219,7 +219,14 @@ def play(grounds: Grounds, goals: Goals) -> Course:
             if decision.action is not Action.give_up:
                 decision = decision._replace(action=Action.switch, predicted_ms=grounds.fixed_ms + rest_ms)
             return Course(_forecast(grounds, samples, decision, sent + left), decision, tuple(samples))
-        brake.pull(decision.throttle_percent, elapsed_s)
+        if decision.action in {Action.throttle, Action.relax}:
+            brake.allow(decision.throttle_percent, decision.trigger_percent)
+
+
+def _slowed(grounds: Grounds, percent: int) -> Dirtying:
+    """The guest as it writes then."""
+    guest = grounds.dirtying
+    return guest._replace(bytes_per_s=guest.bytes_per_s * slowed(percent, grounds.vcpu_share))
 
 
 class _Valve:
@@ -247,29 +254,6 @@ class _Valve:
             self._passes = 0
 
 
-class _Brake:
-    """QEMU's slowing down of the guest, which comes late: at every second look, of which there is one in a second."""
-
-    def __init__(self) -> None:
-        self.percent = 0
-        self._looks = 0
-        self._looked_at_s = 0.0
-
-    def slowed(self, grounds: Grounds) -> Dirtying:
-        """The guest as it writes now."""
-        guest = grounds.dirtying
-        return guest._replace(bytes_per_s=guest.bytes_per_s * slowed(self.percent, grounds.vcpu_share))
-
-    def pull(self, percent: int, now_s: float) -> None:
-        """A pass ended, and so much is wanted."""
-        if now_s - self._looked_at_s < LOOK_S:
-            return
-        self._looked_at_s = now_s
-        self._looks = self._looks + 1 if percent != self.percent else 0
-        if self._looks == LOOKS:
-            self.percent, self._looks = percent, 0
-
-
 def _forecast(grounds: Grounds, samples: Sequence[Sample], decision: Decision, sent: float) -> Forecast:
     blackout_ms = decision.predicted_ms
     return Forecast(
@@ -278,7 +262,7 @@ def _forecast(grounds: Grounds, samples: Sequence[Sample], decision: Decision, s
         stall_ms=round(blackout_ms + grounds.warm_up_ms, 1),
         transferred_bytes=int(sent),
         passes=len(samples),
-        throttle_percent=max(each.throttle_percent for each in samples),
+        throttle_percent=max(p for p in (0, *(each.throttle_percent for each in samples)) if p != NEVER_PERCENT),
         link_bytes_per_s=int(grounds.stream_bytes_per_s),
         dirty_bytes_per_s=int(grounds.dirtying.bytes_per_s),
         working_set_bytes=int(grounds.dirtying.working_set_bytes),
@@ -305,7 +289,7 @@ def copying_s(request: MigrationRequest, *, elapsed_s: float) -> float | None:
     """What a deadline leaves for the copying, so many seconds after the request; none: there is no deadline."""
     if request.deadline_s is None:
         return None
-    return request.deadline_s - elapsed_s - max(AFTER_S, AFTER_SHARE * request.deadline_s)
+    return request.deadline_s - elapsed_s - min(max(AFTER_S, AFTER_SHARE * request.deadline_s), AFTER_MOST_S)
 
 
 def refuse(course: Course, request: MigrationRequest, grounds: Grounds) -> None:

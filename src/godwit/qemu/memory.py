@@ -81,11 +81,17 @@ async def prepare_receiver(monitor: Monitor, *, address: str, multifd: bool, com
 
 
 async def prepare_sender(
-    monitor: Monitor, *, multifd: bool, bandwidth_bytes_per_s: int | None, compression: str = NO_COMPRESSION
+    monitor: Monitor,
+    *,
+    multifd: bool,
+    bandwidth_bytes_per_s: int | None,
+    compression: str = NO_COMPRESSION,
+    ready_to_throttle: bool = False,
 ) -> None:
     """QEMU is set to send, held back from switching over, and capped (none: as fast as the link).
 
-    It may slow the guest down (auto-converge), but only as much as `throttle` says.
+    It may slow the guest down (auto-converge), but only as much as `throttle` says; if it is ready to, what is said
+    when the first pass has ended counts from the end of the second on, else later (core/brake.py).
     What is left of an earlier stream is gone: QEMU says `failed` before it clears up, and takes no other until then.
     """
     await _cleared_up(monitor)
@@ -94,6 +100,7 @@ async def prepare_sender(
         "max-bandwidth": bandwidth_bytes_per_s or _UNLIMITED_BYTES_PER_S,
         "downtime-limit": HOLD_MS,
         **_THROTTLE_NEVER,
+        **({"throttle-trigger-threshold": 1} if ready_to_throttle else {}),
     }
     await monitor.execute("migrate-set-parameters", {**_common(multifd, compression), **limits})
 
@@ -143,13 +150,14 @@ async def hold(monitor: Monitor) -> None:
     await allow_switch(monitor, HOLD_MS)
 
 
-async def throttle(monitor: Monitor, percent: int) -> None:
+async def throttle(monitor: Monitor, percent: int, *, trigger: int = 1) -> None:
     """The guest's vCPUs stand still for that part of the time, 0 to 99, until the stream ends.
 
-    QEMU looks when a pass ends that took a second or more, and changes anything at every second such look.
+    QEMU looks when a pass ends that took a second or more, and changes anything at every second such look that finds
+    more dirtied than `trigger` percent of what was sent (core/brake.py).
     """
     if percent:
-        limits = {"throttle-trigger-threshold": 1, "cpu-throttle-initial": percent, "cpu-throttle-increment": 99}
+        limits = {"throttle-trigger-threshold": trigger, "cpu-throttle-initial": percent, "cpu-throttle-increment": 99}
         await monitor.execute("migrate-set-parameters", {**limits, "max-cpu-throttle": percent})
     else:
         await monitor.execute("migrate-set-parameters", _THROTTLE_NEVER)
