@@ -7,6 +7,7 @@ words `scp` and `systemctl` mean there what they mean between and on real machin
 from __future__ import annotations
 
 import os
+import select
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
@@ -130,13 +131,26 @@ def machine(name: str, machines: Path) -> Iterator[Machine]:
         assert process.stdout.readline() == "ready\n"
         children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
         there = Machine(name, int(children[0]), directory)
-        _equip(there, machines)
-        yield there
+        with _gone_afterwards(there.pid, process):
+            _equip(there, machines)
+            yield there
     finally:
-        process.kill()  # and with it, by --kill-child and the pid namespace, everything
+        process.kill()
         process.wait()
         if process.stdout:
             process.stdout.close()
+
+
+@contextmanager
+def _gone_afterwards(pid: int, starter: subprocess.Popen[str]) -> Iterator[None]:
+    """All processes of that pid namespace: the kernel lets the first one end last, and nobody writes any more."""
+    first = os.pidfd_open(pid)
+    try:
+        yield
+    finally:
+        starter.kill()  # and with it, by --kill-child and the pid namespace, everything
+        select.select([first], [], [])
+        os.close(first)
 
 
 def _equip(there: Machine, machines: Path) -> None:

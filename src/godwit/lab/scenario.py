@@ -50,8 +50,11 @@ LAST_ANSWER_S = 30.0
 PATIENCE_S = 90.0
 """How long anything may take before the experiment has failed; no result depends on it."""
 LOOK_S = 0.05
-VM_RUN_DIRS = ("find", "/run", "-mindepth", "3", "-path", "/run/godwit/[vd][mi]s*/*", "-prune", "-printf", "%f ")
-"""There are none on a host that never had a VM."""
+VM_RUN_DIRS = (
+    *("find", "/run", "-ignore_readdir_race", "-mindepth", "3"),
+    *("-path", "/run/godwit/[vd][mi]s*/*", "-prune", "-printf", "%f "),
+)
+"""There are none on a host that never had a VM; one that goes meanwhile is no error."""
 
 OWN_LINKS = frozenset(
     {"lo", "ovs-netdev", topology.HOST_BRIDGE, *(net.interface for net in (*topology.NETS, topology.STORAGE))}
