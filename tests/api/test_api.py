@@ -158,7 +158,7 @@ def test_a_migration_is_cancelled(site: Site) -> None:
         ("DELETE", "/migrations/nil", None, 404, "not-found", "there is no migration 'nil'"),
         ("GET", "/nowhere", None, 404, "not-found", "GET /nowhere: Not Found"),
         ("PUT", "/vms", None, 405, "refused", "PUT /vms: Method Not Allowed"),
-        ("POST", "/vms", {}, 422, "invalid", "name: Field required"),
+        ("POST", "/vms", {}, 422, "invalid", "name: it is missing"),
         ("POST", "/vms", {"name": "UP", "cpus": 0}, 422, "invalid", "(and 1 more)"),
         ("POST", "/vms", {"name": "a", "colour": "red"}, 422, "invalid", "colour: Extra inputs are not permitted"),
         ("POST", "/vms", "{", 422, "invalid", "JSON decode error"),

@@ -16,7 +16,7 @@ from godwit.main.godwit import COMMANDS, main
         ("vm show", "vm show: NAME is missing; see `godwit vm show --help`"),
         ("vm show a b", "vm show: got unexpected extra argument(s) (b); see `godwit vm show --help`"),
         ("vm create a --cpus x", "vm create: --cpus 'x': write a whole number; see `godwit vm create --help`"),
-        ("vm create a --memory", "option '--memory' requires an argument; see --help"),
+        ("vm create a --memory", "vm: option '--memory' requires an argument; see `godwit vm --help`"),
         ("migrate", "migrate: VM[,VM...] is missing; see `godwit migrate --help`"),
         (
             "migrate a --compress no",

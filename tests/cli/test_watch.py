@@ -6,8 +6,11 @@ import io
 from datetime import UTC, datetime
 from typing import Any
 
-from godwit.cli.watch import Lines
-from godwit.core.migration import Event, EventKind
+import pytest
+
+from godwit.cli.watch import Lines, raise_outcome
+from godwit.core.errors import Failed
+from godwit.core.migration import Event, EventKind, Migration, MigrationRequest
 from godwit.core.phase import Phase
 
 
@@ -48,3 +51,27 @@ def test_why_it_was_not_done_is_left_to_the_last_word() -> None:
     done = event(EventKind.ended, "done", 50, Phase.done)
     assert told(failed) == ["failed"]
     assert told(done) == ["done"]
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        ("the link is down; mend it", "web was not moved to host-b: the link is down; mend it"),
+        ("web was not moved and runs on where it was: why", "web was not moved and runs on where it was: why"),
+    ],
+)
+def test_that_it_was_not_moved_is_said_once(error: str, said: str) -> None:
+    migration = Migration(
+        id="m1",
+        vm="web",
+        source="host-a",
+        destination="host-b",
+        phase=Phase.failed,
+        request=MigrationRequest(vm="web"),
+        started_at=datetime.now(UTC),
+        error=error,
+        error_kind="failed",
+    )
+    with pytest.raises(Failed) as caught:
+        raise_outcome(migration, is_touched=True)
+    assert caught.value.message == said

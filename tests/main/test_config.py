@@ -46,7 +46,7 @@ def test_a_good_file_is_read(file: Path) -> None:
         (GOOD + "colour = 1", "line 11: networks.lan.colour is not known; allowed there are pool"),
         (
             GOOD.replace("10.0.0.1:7411", "there"),
-            "line 8: hosts.host-a.address is 'there': String should match pattern",
+            "line 8: hosts.host-a.address is 'there': write ADDRESS:PORT, such as",
         ),
         (GOOD + '[listen]\naddress = ":1"\nport = 2\n', "line 12: listen.address is ':1'"),
         (GOOD + TOKEN + "admin = true\n", "line 15: tokens.0.admin is not known; allowed there are name, role, sha256"),

@@ -8,9 +8,9 @@ from godwit.contract.host import HandedOver
 from godwit.contract.store import MigrationRecord
 from godwit.core.dirtying import Dirtied
 from godwit.core.forecast import Past
-from godwit.core.migration import Migration, MigrationRequest
+from godwit.core.migration import Kind, Migration, MigrationRequest
 from godwit.core.phase import Phase
-from godwit.core.report import PassReport
+from godwit.core.report import DiskReport, PassReport
 from godwit.manager.past import past_of
 
 MB = 10**6
@@ -94,3 +94,16 @@ def test_whole_passes_tell_how_the_guest_writes() -> None:
     )
 
     assert past.dirtied == (Dirtied(seconds=2.0, bytes=30 * MB), Dirtied(seconds=0.5, bytes=9 * MB))
+
+
+def test_a_live_move_of_whose_copying_nothing_is_known_is_not_one_of_disks_only() -> None:
+    disk = DiskReport(disk="data", source="/a", to="/b", copied_bytes=500 * MB, skipped_bytes=0, ms=4000.0)
+    unknown = HandedOver(
+        stopped_at_ms=0.0, resumed_at_ms=10.0, blackout_ms=10.0, clock_error_ms=0.1, copying_ms=0.0, transferred_bytes=0
+    )
+    record = MigrationRecord(migration=migration("m1"), handed=unknown, disks=(disk,))
+    assert past_of(migration(), [record]) == ()
+
+    storage = record.migration.model_copy(update={"kind": Kind.storage})
+    (past,) = past_of(storage, [record.model_copy(update={"migration": storage, "handed": None})])
+    assert past.around_ms == 9000 - 4000

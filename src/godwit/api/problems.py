@@ -11,7 +11,7 @@ from starlette.exceptions import HTTPException
 
 from godwit.core.errors import Broken, GodwitError, Invalid, NotFound, Refused
 from godwit.core.resources import Problem
-from godwit.core.wording import wrong
+from godwit.core.wording import place, wrong
 
 MEDIA_TYPE = "application/problem+json"
 
@@ -58,6 +58,6 @@ def answer(error: GodwitError, status: int | None = None) -> Response:
 def _words(error: RequestValidationError) -> str:
     """The first thing wrong, by its place in the request."""
     first = error.errors()[0]
-    place = ".".join(str(each) for each in first["loc"][1:]) or "the body"
+    where = place(first["loc"][1:]) or "the body"
     more = f" (and {len(error.errors()) - 1} more)" if len(error.errors()) > 1 else ""
-    return f"{place}: {wrong(first)}{more}"
+    return f"{where}: {wrong(first)}{more}"

@@ -95,7 +95,8 @@ def _diagnose(files: list[Path], macs: list[bytes], heartbeat: str | None) -> Di
             sources = [Source(_name(each, files), opened.enter_context(each.open("rb"))) for each in files]
             return diagnose(sources, macs=macs, heartbeat_ms=limit_ms)
         except OSError as error:
-            raise Refused(f"{error.filename or 'a capture'} cannot be read: {error.strerror}", "capture") from error
+            name = error.filename or "a capture"
+            raise Refused(f"{name} cannot be read: {error.strerror}; name another with --capture", "capture") from error
 
 
 def _name(file: Path, files: list[Path]) -> str:

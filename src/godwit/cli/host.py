@@ -37,9 +37,14 @@ def show_host(name: HostName, json: JsonOption = False, manager: ManagerOption =
     if json:
         print_json(host)
         return
-    print_pairs([("name", host.name), ("address", host.address), ("state", _state(host)), ("reason", host.reason)])
+    told: list[tuple[str, object]] = [
+        ("name", host.name),
+        ("address", host.address),
+        ("state", _state(host)),
+        ("reason", host.reason),
+    ]
     if facts := host.facts:
-        print_pairs(
+        told.extend(
             [
                 ("memory", f"{facts.memory_free_mib} MiB of {facts.memory_mib} MiB free"),
                 ("cpus", facts.cpus),
@@ -53,6 +58,7 @@ def show_host(name: HostName, json: JsonOption = False, manager: ManagerOption =
                 *((each.vm, "could come" if each.movable else f"no: {each.why_not}") for each in host.arrivals or ()),
             ]
         )
+    print_pairs(told)
 
 
 @app.command("drain", epilog=example("godwit host drain host-a", "godwit host drain host-a --yes --parallel 2"))

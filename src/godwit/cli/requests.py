@@ -13,7 +13,7 @@ from godwit.cli.units import parse_bytes_per_s, parse_mib, parse_ms, parse_s, pa
 from godwit.core.errors import Invalid
 from godwit.core.migration import MigrationRequest
 from godwit.core.value import DiskFormat
-from godwit.core.wording import wrong
+from godwit.core.wording import place, wrong
 
 if TYPE_CHECKING:
     from godwit.core.model import Datastore
@@ -110,7 +110,8 @@ def _public_key(path: Path) -> str:
     try:
         text = path.expanduser().read_text()
     except (OSError, UnicodeDecodeError) as error:
-        raise Invalid(f"the SSH key {path} cannot be read: {getattr(error, 'strerror', 'it is no text')}") from error
+        why = getattr(error, "strerror", "it is no text")
+        raise Invalid(f"the SSH key {path} cannot be read: {why}; name another with --ssh-key") from error
     if "PRIVATE KEY" in text:
         raise Invalid(f"{path} is a private key, which no guest may have: name its public half, {path}.pub")
     return text.strip()
@@ -162,6 +163,8 @@ def migration_requests(
         **_disk_goals(disks or DiskWords()),
     }
     names = vms.split(",")
+    if "" in names:
+        raise Invalid(f"{vms!r} leaves a name empty: write VM, or several with commas between them: VM,VM")
     if len(set(names)) < len(names):
         raise Invalid(f"{vms!r} names a VM twice: name each one once")
     return [_made(lambda name=name: MigrationRequest(vm=name, **words)) for name in names]  # type: ignore[misc]
@@ -169,6 +172,9 @@ def migration_requests(
 
 def _disk_goals(words: DiskWords) -> dict[str, Any]:
     """`DATASTORE` for all, `DISK=DATASTORE` for one."""
+    for each in words.datastores:
+        if "" in each.split("=", 1):
+            raise Invalid(f"--datastore {each!r} leaves a name empty: write DATASTORE, or DISK=DATASTORE for one disk")
     single = dict(each.split("=", 1) for each in words.datastores if "=" in each)
     all_of_them = [each for each in words.datastores if "=" not in each]
     if len(all_of_them) > 1:
@@ -200,5 +206,19 @@ def _made(make: Callable[[], T]) -> T:
         return make()
     except ValidationError as error:
         first = error.errors()[0]
-        place = ".".join(str(each) for each in first["loc"]).replace("memory_mib", "memory in MiB")
-        raise Invalid(f"{place} {first['input']!r}: {wrong(first)}") from None
+        option, unit = _OPTIONS.get(place(first["loc"]), (place(first["loc"]), ""))
+        value = f"{first['input']:g}" if isinstance(first["input"], float) else repr(first["input"])
+        raise Invalid(f"{option} {value}{unit}: {wrong(first)}{unit}") from None
+
+
+_OPTIONS = {
+    "memory_mib": ("--memory", "MiB"),
+    "cpus": ("--cpus", ""),
+    "max_blackout_ms": ("--max-blackout", "ms"),
+    "notify_s": ("--notify", "s"),
+    "cloud_init.user": ("--user", ""),
+    **{f"cloud_init.gateways.{number}": ("--gateway", "") for number in range(8)},
+    **{f"cloud_init.name_servers.{number}": ("--name-server", "") for number in range(8)},
+    "root_disk.datastore": ("--datastore", ""),
+}
+"""What a field of a request is called on the command line, and the unit that it is told in there."""

@@ -106,7 +106,7 @@ def warn(text: str) -> None:
 
 
 def _cell(value: object, comma: str = ",") -> str:
-    if value is None or value == "":
+    if value is None or value in ("", {}):
         return "-"
     if isinstance(value, bool):
         return "yes" if value else "no"

@@ -12,7 +12,7 @@ from pydantic_core import ErrorDetails
 
 from godwit.core.errors import Invalid
 from godwit.core.resources import VmRequest
-from godwit.core.wording import wrong
+from godwit.core.wording import place, wrong
 
 
 def read_spec(path: Path) -> VmRequest:
@@ -22,7 +22,8 @@ def read_spec(path: Path) -> VmRequest:
         node = yaml.compose(text, Loader=yaml.SafeLoader)
         words = yaml.safe_load(text)
     except (OSError, UnicodeDecodeError) as error:
-        raise Invalid(f"{path} cannot be read: {getattr(error, 'strerror', None) or 'it is no text'}") from error
+        why = getattr(error, "strerror", None) or "it is no text"
+        raise Invalid(f"{path} cannot be read: {why}; name another with --file") from error
     except yaml.YAMLError as error:
         raise Invalid(f"{path} is no YAML: {' '.join(str(error).split())}") from error
     try:
@@ -38,7 +39,7 @@ def schema() -> dict[str, Any]:
 
 
 def _sentence(error: ErrorDetails) -> str:
-    key = ".".join(str(each) for each in error["loc"])
+    key = place(error["loc"])
     if error["type"] == "extra_forbidden":
         return f"{key} is not known; allowed there are {', '.join(_allowed(error['loc'][:-1]))}"
     if error["type"] == "missing":

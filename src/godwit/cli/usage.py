@@ -11,12 +11,14 @@ from godwit.core.errors import Invalid
 from godwit.core.wording import wrong
 
 
-def refusal(error: Any) -> Invalid:
-    """What is wrong with the words, of which command, and where its help is; of the library's own `UsageError`."""
+def refusal(error: Any, context: Any) -> Invalid:
+    """What is wrong with the words, of which command, and where its help is; of the library's own `UsageError`.
+
+    Some know no command: of those the context of all of them knows the first word at least.
+    """
     what = " ".join(_what(error).split())
-    if error.ctx is None:
-        return Invalid(f"{what}; see --help")
-    command = error.ctx.command_path
+    first = getattr(context, "invoked_subcommand", None) or ""
+    command = error.ctx.command_path if error.ctx else f"godwit {first}".strip()
     _, _, where = command.partition(" ")
     return Invalid(f"{f'{where}: ' if where else ''}{what}; see `{command} --help`")
 

@@ -215,7 +215,9 @@ def raise_outcome(migration: Migration, *, is_touched: bool) -> None:
     if migration.phase is Phase.done:
         return
     where = f" to {migration.destination}" if migration.destination != migration.source else ""
-    why = f"{migration.vm} was not moved{where}: {migration.error or migration.phase}"
+    why = migration.error or str(migration.phase)
+    if not why.startswith(f"{migration.vm} was not moved"):
+        why = f"{migration.vm} was not moved{where}: {why}"
     if migration.phase is Phase.cancelled:
         raise Cancelled(why)
     if migration.phase in {Phase.in_doubt, Phase.lost} or not migration.is_ended:

@@ -9,8 +9,9 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, StringConstraints, model_validator
 
 from godwit.core.model import Name, Value
+from godwit.core.value import ENDPOINT
 
-Endpoint = Annotated[str, StringConstraints(pattern=r"^(\[[0-9a-fA-F:]+\]|[^:\s]+):[0-9]{1,5}$")]
+Endpoint = Annotated[str, StringConstraints(pattern=ENDPOINT)]
 """`address:port`, IPv6 addresses in brackets."""
 
 

@@ -9,13 +9,14 @@ from typing import Annotated, Literal
 
 from pydantic import Field, StringConstraints
 
+from godwit.core.value import MAC_ADDRESS
 from godwit.core.value import MIB as MIB  # again as themselves: others take them from here
 from godwit.core.value import DiskFormat as DiskFormat
 from godwit.core.value import Fact as Fact
 from godwit.core.value import Name as Name
 from godwit.core.value import Value as Value
 
-MacAddress = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{2}(:[0-9a-f]{2}){5}$")]
+MacAddress = Annotated[str, StringConstraints(pattern=MAC_ADDRESS)]
 
 
 class VmState(StrEnum):

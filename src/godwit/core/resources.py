@@ -24,9 +24,10 @@ from godwit.core.model import (
     Value,
     VmState,
 )
+from godwit.core.value import SSH_KEY, USER_NAME
 
-UserName = Annotated[str, StringConstraints(pattern=r"^[a-z_][a-z0-9_-]{0,31}$")]
-SshKey = Annotated[str, StringConstraints(pattern=r"^(ssh-|ecdsa-|sk-)[ -~]+$", strip_whitespace=True)]
+UserName = Annotated[str, StringConstraints(pattern=USER_NAME)]
+SshKey = Annotated[str, StringConstraints(pattern=SSH_KEY, strip_whitespace=True)]
 """One public key as OpenSSH writes it, on one line."""
 
 

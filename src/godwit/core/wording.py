@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
-from godwit.core.value import MIB, NAME
+from godwit.core.value import ENDPOINT, MAC_ADDRESS, MIB, NAME, SSH_KEY, USER_NAME
 
 if TYPE_CHECKING:
     from pydantic_core import ErrorDetails
@@ -25,10 +26,21 @@ _WANTED: Mapping[str, str] = MappingProxyType(
         "enum": "write {expected}",
         "literal_error": "write {expected}",
         "value_error": "{error}",
+        "missing": "it is missing",
+        "ip_v4_address": "write an IP address, such as 10.90.0.1",
+        "ip_v6_address": "write an IP address, such as 10.90.0.1 or fd00::1",
     }
 )
 """By pydantic's name for the error; it has the values."""
-_NAMES = "write 1 to 40 of a-z, 0-9, . and -, with a letter or digit at both ends"
+_PATTERNS: Mapping[str, str] = MappingProxyType(
+    {
+        NAME: "write 1 to 40 of a-z, 0-9, . and -, with a letter or digit at both ends",
+        USER_NAME: "write 1 to 32 of a-z, 0-9, _ and -, no digit first",
+        SSH_KEY: "write a public key as it stands in its .pub file",
+        MAC_ADDRESS: "write it like 52:54:00:12:34:56",
+        ENDPOINT: "write ADDRESS:PORT, such as 10.0.0.1:7411 or [fd00::1]:7411",
+    }
+)
 
 
 _LARGER = (("TiB", 1024**2), ("GiB", 1024))
@@ -44,7 +56,17 @@ def size(amount_bytes: float) -> str:
 
 def wrong(error: ErrorDetails) -> str:
     """Of what pydantic found; without the value and its place."""
-    context: dict[str, Any] = error.get("ctx", {})
-    if context.get("pattern") == NAME:
-        return _NAMES
+    context: dict[str, Any] = {key: _plain(value) for key, value in error.get("ctx", {}).items()}
+    if context.get("pattern") in _PATTERNS:
+        return _PATTERNS[context["pattern"]]
     return _WANTED[error["type"]].format(**context) if error["type"] in _WANTED else error["msg"]
+
+
+def place(loc: Sequence[int | str]) -> str:
+    """Where that is, by the names that people write; without the names of types that pydantic puts in between."""
+    return ".".join(str(each) for each in loc if not re.search(r"[\[(]", str(each)))
+
+
+def _plain(value: Any) -> Any:
+    """A whole number without a point."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value

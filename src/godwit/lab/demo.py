@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import signal
 import sys
@@ -14,7 +15,7 @@ from pathlib import Path
 from pydantic import TypeAdapter
 
 from godwit.client.picture import report_html
-from godwit.core.errors import Cancelled, Failed, GodwitError
+from godwit.core.errors import Cancelled, Failed, GodwitError, Refused
 from godwit.core.migration import Migration
 from godwit.core.report import Report
 from godwit.lab import lifecycle
@@ -46,6 +47,7 @@ def demo(*, keep: bool = False, migrations: int = 2, out: Path = Path("build/dem
     made is gone, unless `keep`; also after a failure and after Ctrl-C (status 130).
     """
     try:
+        _demand_directory(out)
         with _lab(keep=keep) as is_ours, _vm(delete=not keep and not is_ours):
             reports, result = _moves(migrations)
         return _conclude(reports, result, out)
@@ -129,8 +131,17 @@ def _report(migration: str) -> Report:
     return Report.model_validate_json(run([GODWIT, "migration", "report", migration, "--json"], timeout_s=ANSWER_S))
 
 
+def _demand_directory(out: Path) -> None:
+    """It can be written into: better known before than after."""
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise Refused(f"{out} cannot be made: {error.strerror}; name another directory with --out", "html") from error
+    if not os.access(out, os.W_OK):
+        raise Refused(f"{out} cannot be written: name another directory with --out", "html")
+
+
 def _conclude(reports: list[Report], result: TrafficResult, out: Path) -> int:
-    out.mkdir(parents=True, exist_ok=True)
     (out / "report.json").write_text(json.dumps(document(reports, result), indent=2) + "\n")
     (out / "report.html").write_text(report_html(reports, rows(result), series(result)))
     print(summary(reports, result, width=min(shutil.get_terminal_size().columns, 120)))

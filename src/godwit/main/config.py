@@ -13,7 +13,7 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from godwit.core.errors import Invalid
-from godwit.core.wording import wrong
+from godwit.core.wording import place, wrong
 
 Config = TypeVar("Config", bound=BaseModel)
 Place = tuple[int | str, ...]
@@ -84,7 +84,7 @@ def _shared(one: Place, other: Place) -> int:
 
 def _sentence(errors: Sequence[ErrorDetails], kind: type[BaseModel]) -> str:
     first = errors[0]
-    key = ".".join(str(each) for each in first["loc"])
+    key = place(first["loc"])
     more = f" (and {len(errors) - 1} more)" if len(errors) > 1 else ""
     if first["type"] == "extra_forbidden":
         return f"{key} is not known; allowed there are {', '.join(_allowed(kind, first['loc'][:-1]))}{more}"

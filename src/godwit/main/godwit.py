@@ -50,7 +50,7 @@ class LazyGroup(typer.core.TyperGroup):
 
     def invoke(self, ctx: Any) -> Any:
         """What the command gives."""
-        with _usage_errors_as_ours():
+        with _usage_errors_as_ours(ctx):
             return super().invoke(ctx)
 
     def list_commands(self, ctx: Any) -> list[str]:
@@ -68,7 +68,7 @@ class LazyGroup(typer.core.TyperGroup):
 
 
 @contextmanager
-def _usage_errors_as_ours() -> Iterator[None]:
+def _usage_errors_as_ours(context: Any = None) -> Iterator[None]:
     """`Invalid`, which is one sentence, for what would be a box with the usage in it."""
     try:
         yield
@@ -77,7 +77,7 @@ def _usage_errors_as_ours() -> Iterator[None]:
             raise
         from godwit.cli.usage import refusal
 
-        raise refusal(error) from error
+        raise refusal(error, context) from error
 
 
 START = "\n\n".join(

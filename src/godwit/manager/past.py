@@ -10,7 +10,7 @@ from godwit.core.convergence import SHORT_MS
 from godwit.core.dirtying import Dirtied
 from godwit.core.forecast import THOROUGH_MS, Past
 from godwit.core.forecast_disks import rate
-from godwit.core.migration import Migration
+from godwit.core.migration import Kind, Migration
 from godwit.core.phase import Phase
 from godwit.core.report import PassReport
 
@@ -37,7 +37,7 @@ def past_of(migration: Migration, records: Iterable[MigrationRecord]) -> tuple[P
         alike = told.request.plaintext == migration.request.plaintext
         if handed and handed.copying_ms:
             found.append(_past(record, handed, same_vm=told.vm == migration.vm, alike=alike))
-        elif record.disks:
+        elif record.disks and told.kind is not Kind.live:  # of memory that went, nothing is known then
             found.append(_past_of_disks(record, same_vm=told.vm == migration.vm))
     return tuple(found[-NEWEST:])
 
