@@ -127,7 +127,8 @@ def test_the_second_time_only_flows_that_are_new_are_told(
     assert [len(each.joined) for each in there.told] == [1, joined]
 
 
-def test_what_was_told_just_now_is_not_told_again(kernel: Kernel) -> None:
+def test_what_was_told_just_now_is_not_told_again(kernel: Kernel, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(belongings, "FRESH_S", 600.0)
     there = Destination()
     kernel.groups = (Group(GROUP),)
     packed = packing(there)
