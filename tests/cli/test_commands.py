@@ -203,6 +203,7 @@ def test_of_several_the_worst_end_is_the_status(godwit: Godwit, live: Live) -> N
     godwit("vm", "stop", "rests", "--grace", "0s")
     text = godwit("migrate", "web-1,rests", "host-b", status=1)
     assert "rests is stopped" in text.splitlines()[0]
+    assert text.count("rests is stopped") == 1
     assert "1 of 2 VMs were not moved: rests; see above" in text
     assert live.site.world.runs_on == ["host-b"]
 

@@ -41,6 +41,7 @@ def test_every_command_has_its_help_at_two_options(name: str, capsys: pytest.Cap
         assert main([*name.split(), option]) == 0
         shown.append(capsys.readouterr().out)
     assert "Usage:" in shown[0]
+    assert ("--install-completion" in shown[0]) == (name == "")
     assert shown[0] == shown[1]
 
 

@@ -177,7 +177,7 @@ def _move_several(client: Migrations, requests: list[MigrationRequest], interrup
     if json:
         print_json([each.report for each in ended if each.report])
     for each in ended:
-        if each.error and (begun or each not in refused):
+        if each.error and each not in refused:  # of those it was said at once
             warn(f"godwit: {each.error.message}")
         elif each.report and not json:
             print(summary(each.report))

@@ -59,8 +59,10 @@ def create_vm(
     ssh_key: Annotated[
         list[Path] | None, typer.Option(metavar="FILE", help="A public key to log in with; may be repeated.")
     ] = None,
-    gateway: Annotated[list[str] | None, typer.Option(help="Of the guest; may be repeated.")] = None,
-    name_server: Annotated[list[str] | None, typer.Option(help="Of the guest; may be repeated.")] = None,
+    gateway: Annotated[list[str] | None, typer.Option(metavar="ADDRESS", help="Of the guest; may be repeated.")] = None,
+    name_server: Annotated[
+        list[str] | None, typer.Option(metavar="ADDRESS", help="Of the guest; may be repeated.")
+    ] = None,
     rule: Annotated[
         list[str] | None,
         typer.Option(metavar="RULE", help="never-migrate, keep-apart=GROUP, max-stall=TIME; may be repeated."),

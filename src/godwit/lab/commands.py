@@ -50,7 +50,9 @@ def up(
         typer.Option(metavar="[HOST=]KIND", help="What that host, or each, plugs VMs into: bridge, ovs."),
     ] = None,
     qemu: Annotated[list[str] | None, typer.Option(metavar="HOST=DIR", help="An unpacked QEMU for that host.")] = None,
-    image: Annotated[list[str] | None, typer.Option(help="One more image to have ready: tools.")] = None,
+    image: Annotated[
+        list[str] | None, typer.Option(metavar="NAME", help="One more image to have ready: tools.")
+    ] = None,
     storage_node: Annotated[
         bool, typer.Option("--storage-node", help="An iSCSI target on a network of its own, as datastore san.")
     ] = False,

@@ -36,6 +36,7 @@ COMMANDS = {
 """Where each command is, in the order of the help."""
 
 
+_COMPLETION = {"install_completion", "show_completion"}
 UsageError: type[Exception] = typer.BadParameter.__mro__[1]
 """What typer raises for words that it does not understand, whoever it has that from."""
 
@@ -64,6 +65,7 @@ class LazyGroup(typer.core.TyperGroup):
         module, _, name = COMMANDS[cmd_name].partition(":")
         command = typer.main.get_command(getattr(import_module(module), name))
         command.name = cmd_name
+        command.params = [each for each in command.params if each.name not in _COMPLETION]  # they are the program's
         return command
 
 
