@@ -41,12 +41,19 @@ class Switch:
 
 
 class Card:
-    """A turnout's part in the end of a hand-over."""
+    """A turnout's part in the end of a hand-over, and the tap's handle."""
 
     turned = None
 
     def __init__(self) -> None:
         self.diary: list[str] = []
+        self.handle = self
+
+    def copy(self) -> Card:
+        return self
+
+    def close_aside(self) -> None:
+        self.diary.append("let go")
 
     def hush(self) -> None:
         self.diary.append("hushed")
@@ -80,7 +87,7 @@ async def test_a_relay_whose_switch_does_not_answer_is_watched_when_it_does(
     await relay.settle()
     await relay.part()
 
-    assert card.diary == ["hushed", "closed"], "nothing holds on to the VM's tap"
+    assert card.diary == ["hushed", "closed", "let go"], "nothing holds on to the VM's tap"
     watch = cast(Any, relay._standing)
     assert watch._task is not None
     switch.is_away = False

@@ -280,8 +280,8 @@ class Agent(DiskVerbs, GuestVerbs, PeerVerbs, Looking):
             await outgoing.close()
             await self._relays.settle(request.vm)
             await self._mirroring.let_go(request.vm)
-            works = (self._relays.part(request.vm), self._ended(request.vm), outgoing.belongings.sent())
-            await asyncio.gather(*works)
+            await asyncio.gather(self._ended(request.vm), outgoing.belongings.sent())
+            await self._relays.part(request.vm)
             self._outgoing.pop(request.vm, None)  # last: whoever asks again after an error shall find it
         self._forget(request)
         return Nothing()

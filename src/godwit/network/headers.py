@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ctypes
 import mmap
+import os
 import socket
 import struct
 from collections.abc import Iterator
@@ -39,6 +40,7 @@ _KIND_AT = 48 + 10
 """sockaddr_ll's packet type, behind the header."""
 _KERNEL, _USER = 0, 1
 _STATUS_AT = 8
+_libc = ctypes.CDLL(None, use_errno=True)
 
 
 class Headers:
@@ -57,7 +59,7 @@ class Headers:
             _attach(self._socket)
             frames = BLOCK_BYTES // _FRAME_BYTES * BLOCKS
             ring = _REQUEST.pack(BLOCK_BYTES, BLOCKS, _FRAME_BYTES, frames, CLOSED_AFTER_MS, 0, 0)
-            self._socket.setsockopt(_SOL_PACKET, _PACKET_RX_RING, ring)
+            _set(self._socket, _PACKET_RX_RING, ring)
             self._memory = mmap.mmap(self._socket.fileno(), BLOCK_BYTES * BLOCKS)
             self._socket.bind((tap, _ETH_P_ALL))
         except (OSError, ValueError) as error:
@@ -122,6 +124,12 @@ class Headers:
             is_outgoing = self._memory[at + _KIND_AT] == _OUTGOING
             yield Packet(number + each, seconds * 1000.0 + nanoseconds / 1e6, 0, ETHERNET, data, length, is_outgoing)
             at += following
+
+
+def _set(opened: socket.socket, option: int, value: bytes) -> None:
+    """As `setsockopt`, which would let no thread of ours work for the 10 ms that the kernel takes to make a ring."""
+    if _libc.setsockopt(opened.fileno(), _SOL_PACKET, option, value, len(value)):
+        raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
 
 
 def _attach(opened: socket.socket) -> None:

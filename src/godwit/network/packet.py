@@ -30,6 +30,11 @@ Ancillary = list[tuple[int, int, bytes]]
 """As `recvmsg` returns it."""
 
 
+def close_aside(fd: int) -> None:
+    """The descriptor is closed by a thread of its own: what the kernel does then nobody need wait for."""
+    threading.Thread(target=os.close, args=(fd,), name="closing", daemon=True).start()
+
+
 class PacketSocket(socket.socket):
     """A packet socket that nobody waits for at its end.
 
@@ -43,7 +48,7 @@ class PacketSocket(socket.socket):
     def close(self) -> None:
         """It is not to be used any more, and gone within some milliseconds; closing twice is harmless."""
         if (fd := self.detach()) >= 0:
-            threading.Thread(target=os.close, args=(fd,), name="closing", daemon=True).start()
+            close_aside(fd)
 
 
 def hearing(interface: str, ethertypes: Sequence[int], *, most_bytes: int) -> socket.socket:

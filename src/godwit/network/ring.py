@@ -17,7 +17,16 @@ from dataclasses import dataclass
 
 from godwit.core.errors import Failed
 from godwit.host.process import fetch_fd
-from godwit.network.packet import ANCILLARY_BYTES, OUTGOING, SOL_PACKET, Ancillary, PacketSocket, tag_of, tell_tags
+from godwit.network.packet import (
+    ANCILLARY_BYTES,
+    OUTGOING,
+    SOL_PACKET,
+    Ancillary,
+    PacketSocket,
+    close_aside,
+    tag_of,
+    tell_tags,
+)
 
 HEADER_BYTES = 10
 """Of the virtio-net header that AF_PACKET speaks (packet(7), PACKET_VNET_HDR)."""
@@ -148,6 +157,14 @@ class TapHandle:
             except BlockingIOError:
                 return frames
             frames.append(Frame(data[:HEADER_BYTES], data[size:]))
+
+    def copy(self) -> TapHandle:
+        """Another one of the same tap."""
+        return TapHandle(os.dup(self._fd))
+
+    def close_aside(self) -> None:
+        """Gives the descriptor back, which nobody waits for though it may be the tap's last."""
+        close_aside(self._fd)
 
     def close(self) -> None:
         """Gives the descriptor back."""

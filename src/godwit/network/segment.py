@@ -68,8 +68,9 @@ class Exchange:
 
     async def run(self, network: str) -> SegmentLook:
         """What came within a second at most; `NotFound` without such a bridge."""
-        self.mtu = await asyncio.to_thread(_mtu, self.switch.bridge)
-        uplinks, habits = await self.switch.uplinks(), await self.switch.habits()
+        self.mtu, uplinks, habits = await asyncio.gather(
+            asyncio.to_thread(_mtu, self.switch.bridge), self.switch.uplinks(), self.switch.habits()
+        )
         with ExitStack() as stack:
             sockets = {_listening(each.name): each.vlan for each in uplinks}
             for each, vlan in sockets.items():
