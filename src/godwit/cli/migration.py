@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
@@ -13,9 +13,6 @@ from godwit.cli.examples import example
 from godwit.cli.show import JsonOption, ManagerOption, connected, print_json, print_pairs, print_table, warn
 from godwit.core.errors import Refused
 from godwit.core.phase import Phase
-
-if TYPE_CHECKING:
-    pass
 
 app = typer.Typer(help="Migrations, under way and ended.", no_args_is_help=True)
 
