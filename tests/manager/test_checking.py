@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from godwit.contract.looks import ExchangeFrames, SegmentsLook
+from godwit.contract.measures import Measurement
 from godwit.core.errors import Invalid, NotFound, Refused
 from godwit.core.finding import Severity
 from godwit.core.migration import MigrationRequest
@@ -15,7 +16,7 @@ from godwit.core.resources import DiskRequest, VmChange, VmRequest
 from godwit.manager.manager import Manager
 from godwit.testing.clock import run
 
-from .site import MOVE, WEB, Site, make_site
+from .site import MOVE, WEB, Site, ended, make_site
 
 
 @pytest.fixture
@@ -90,6 +91,25 @@ def test_the_owner_of_a_vm_keeps_it(site: Site) -> None:
                 await manager.inventory.change("web-1", VmChange(rules=("no-more",)))
             with pytest.raises(Invalid):
                 await manager.inventory.create(another("web-3", rules=("never",)))
+
+    run(story())
+
+
+def test_what_other_moves_leave_of_a_link_is_no_slow_link(site: Site) -> None:
+    async def story() -> None:
+        async with site.manager() as manager:
+            site.world.source.measured = Measurement(link_bytes_per_s=2_500_000)
+            for name in ("web-1", "web-2"):
+                await manager.inventory.create(another(name, host="host-a", memory_mib=256))
+            assert await codes(manager, "web-2") == ["link-slow"]
+            entered = site.doors["host-a"].hold("copy")
+            moving = await manager.runner.start(MOVE)
+            await entered.wait()
+            assert await codes(manager, "web-2") == []
+            assert [each.code for each in (await manager.check_host("host-b")).findings] == []
+            site.doors["host-a"].held["copy"].set()
+            await ended(manager, moving.id)
+            assert await codes(manager, "web-2") == ["link-slow"]
 
     run(story())
 

@@ -70,4 +70,4 @@ class Known(Value):
     sharers: tuple[Name, ...] = ()
     """Other VMs that have a disk of this one."""
     movers: tuple[Name, ...] = ()
-    """Other VMs that are being copied from or to one of its two hosts."""
+    """Other VMs that are being moved from or to one of its two hosts."""

@@ -24,7 +24,7 @@ from godwit.manager.past import past_of
 from godwit.manager.records import Records
 
 RECENTLY = timedelta(seconds=180)
-COPYING = frozenset({Phase.copying, Phase.handing_over})
+USING_THE_LINK = frozenset({Phase.checking, Phase.reserving, Phase.preparing, Phase.copying, Phase.handing_over})
 ALIVE = frozenset({VmState.starting, VmState.running, VmState.migrating})
 
 
@@ -127,8 +127,8 @@ class Checker:
         )
 
     def movers(self, *hosts: str) -> tuple[str, ...]:
-        """VMs that are being copied from or to one of these hosts."""
-        moves = [each.migration for each in self._records.migrations.values() if each.migration.phase in COPYING]
+        """VMs that are being moved from or to one of these hosts; while they are checked, their link is measured."""
+        moves = [each.migration for each in self._records.migrations.values() if each.migration.phase in USING_THE_LINK]
         return tuple(each.vm for each in moves if {each.source, each.destination} & {*hosts})
 
     def _recent_moves(self, name: str) -> int:

@@ -30,7 +30,7 @@ Movers = Callable[..., tuple[str, ...]]
 async def examine(fleet: Fleet, name: str, movers: Movers) -> HostChecked:
     """Frames are exchanged with all other hosts that answer; the link from the one before it, by name, is measured.
 
-    `movers`: the VMs that are being copied from or to any of some hosts.
+    `movers`: the VMs that are being moved from or to any of some hosts.
     """
     fleet.host(name)
     known = {each.host: each for each in await fleet.look()}
