@@ -33,17 +33,23 @@ WRITES = {"idle": (0, 0), "8 MB/s in 16 MB": (8, 16), "20 MB/s in 64 MB": (20, 6
 """MB each second, and within how many."""
 FLAGS = ((), ("--plaintext",), ("--bandwidth", "400mbit"), ("--bandwidth", "600mbit", "--plaintext"))
 PARTS_OF_A_SECOND = 10
+ROUNDS = 3
+"""That differ."""
 
 
 def writer(rate_mb: int, size_mb: int) -> str:
-    """For the guest's shell: as much each tenth of a second, round and round, until its input ends."""
+    """For the guest's shell: as much each tenth of a second, round and round, until its input ends.
+
+    Each round writes other bytes than the one before: QEMU samples what pages hold.
+    """
     count = max(1, rate_mb // PARTS_OF_A_SECOND)
     places = max(1, size_mb // count)
     pause = count / rate_mb
+    there = f"skip=$((i / {places} % {ROUNDS})) seek=$((i % {places} * {count}))"
     return (
-        f"echo $$ >/run/writer; dd if=/dev/urandom of=/run/from bs=1M count={count} 2>/dev/null; echo ready; i=0; "
-        "while :; do "
-        f"dd if=/run/from of=/run/to bs=1M count={count} seek=$((i % {places} * {count})) conv=notrunc 2>/dev/null; "
+        f"echo $$ >/run/writer; dd if=/dev/urandom of=/run/from bs=1M count={count + ROUNDS - 1} 2>/dev/null; "
+        "echo ready; i=0; while :; do "
+        f"dd if=/run/from of=/run/to bs=1M count={count} {there} conv=notrunc 2>/dev/null; "
         f"i=$((i + 1)); sleep {pause:.2f}; done"
     )
 

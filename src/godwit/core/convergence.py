@@ -51,6 +51,8 @@ BOLD = 4
 WHOLE = 0.8
 """Of the most that any pass left: the guest has dirtied its working set, or most of it."""
 MOST_PASSES = 60
+LATELY = 5
+"""Passes."""
 THROTTLE_MOST = 99
 """Percent; QEMU accepts no more."""
 THROTTLE_LEAST = 20
@@ -158,7 +160,7 @@ def decide(passes: Sequence[Sample], goals: Goals) -> Decision:
         return _switch(last, goals, enough, f"{len(passes)} passes are enough, {now:.0f} ms fits the goal")
     if is_long or _is_over(last, goals) or (not fits and _is_lost(passes, goals)):
         return _because(Action.give_up, now, last, _give_up(passes, goals))
-    if _is_in_vain(passes):
+    if _is_in_vain(passes, goals):
         return _because(Action.give_up, now, last, _give_up(passes, goals))
     if not fits and (stalled >= THROTTLE_AFTER or _will_be_late(passes, goals)):
         return _throttle(passes, goals, now)
@@ -192,7 +194,8 @@ def _throttle(passes: Sequence[Sample], goals: Goals, now_ms: float) -> Decision
     """As much as lets each pass halve the rest; more, if that was tried and did not help."""
     last, had = passes[-1], passes[-1].throttle_percent
     is_first = had <= NEVER_PERCENT
-    if not is_first and _passes_slowed(passes) < (THROTTLE_AFTER if goals.deadline_s is None else HURRIED_AFTER):
+    shown = _passes_slowed(passes) >= (THROTTLE_AFTER if goals.deadline_s is None else HURRIED_AFTER)
+    if had >= THROTTLE_MOST or not (is_first or shown):
         return _because(
             Action.hold, now_ms, last, f"{now_ms:.0f} ms is predicted; slowed down by {had} %, which shows late"
         )
@@ -291,11 +294,15 @@ def _time_left_s(last: Sample, goals: Goals) -> float:
 
 
 def _is_lost(passes: Sequence[Sample], goals: Goals) -> bool:
-    """The pass that has begun would end after the deadline, even at the rate of the one before if that was higher."""
-    last, took_s = passes[-1], _took_ms(passes) / 1000
-    sent = passes[-2].remaining_bytes if len(passes) > 1 else 0
-    rate = max(last.bandwidth_bytes_per_s, sent / took_s if took_s else 0)
-    return _time_left_s(last, goals) * rate < last.remaining_bytes - _allowed_bytes(last, goals)
+    """The pass that has begun would end after the deadline, even at the best rate of late."""
+    last = passes[-1]
+    left = last.remaining_bytes - _allowed_bytes(last, goals)
+    return _time_left_s(last, goals) * _best_rate(passes) < left
+
+
+def _best_rate(passes: Sequence[Sample]) -> float:
+    """Of the stream, in the last passes: one in which little was sent tells a lower rate than the stream has."""
+    return max(each.bandwidth_bytes_per_s for each in passes[-LATELY:])
 
 
 def _allowed_bytes(last: Sample, goals: Goals) -> float:
@@ -303,12 +310,14 @@ def _allowed_bytes(last: Sample, goals: Goals) -> float:
     return max(goals.max_blackout_ms - goals.fixed_ms, 1) / 1000 * last.bandwidth_bytes_per_s
 
 
-def _is_in_vain(passes: Sequence[Sample]) -> bool:
-    """The guest can be slowed down no further, and passes in which it was do not get shorter."""
+def _is_in_vain(passes: Sequence[Sample], goals: Goals) -> bool:
+    """The guest can be slowed down no further, and passes in which it was get no shorter; none would have fitted."""
     if passes[-1].throttle_percent < THROTTLE_MOST:
         return False
     slow = passes[len(passes) - 1 - _passes_slowed(passes) :]
-    return _stalled_passes(slow) >= STALLED_PASSES
+    least = min(each.remaining_bytes for each in slow)
+    could_fit = goals.fixed_ms + 1000 * least / max(_best_rate(passes), 1) <= goals.max_blackout_ms
+    return not could_fit and _stalled_passes(slow) >= STALLED_PASSES
 
 
 def _is_late(passes: Sequence[Sample], goals: Goals) -> bool:
