@@ -217,10 +217,17 @@ async def test_a_guest_is_slowed_down_only_as_much_as_was_said(machine: Machine)
     await memory.throttle(machine.monitor, 30)
     less = await settings(machine.monitor)
     await memory.throttle(machine.monitor, 0)
+    nothing = await settings(machine.monitor)
+    await memory.prepare_sender(machine.monitor, multifd=False, bandwidth_bytes_per_s=None, ready_to_throttle=True)
+    ready = await settings(machine.monitor)
+    await memory.throttle(machine.monitor, 75, trigger=70)
+    bold = await settings(machine.monitor)
 
     assert (slowed["cpu-throttle-initial"], slowed["max-cpu-throttle"]) == (60, 60)
     assert (less["cpu-throttle-initial"], less["max-cpu-throttle"]) == (30, 30)
-    assert await settings(machine.monitor) == before
+    assert nothing == before
+    assert (ready["throttle-trigger-threshold"], ready["max-cpu-throttle"]) == (1, 1)
+    assert (bold["throttle-trigger-threshold"], bold["max-cpu-throttle"]) == (70, 75)
 
 
 async def test_it_is_known_how_streams_can_be_compressed(machine: Machine) -> None:

@@ -279,8 +279,12 @@ def time_left_s(now: Sample, goals: Goals, memory_bytes: int) -> float | None:
 
 
 def goals(request: MigrationRequest, grounds: Grounds) -> Goals:
-    """What the person asks for, as far as is known before: half of what is done besides copying comes before it."""
-    left_s = copying_s(request, elapsed_s=grounds.around_ms / 2000)
+    """What the person asks for, as far as is known before.
+
+    Looking thoroughly comes before the copying, and so does half of what is done besides.
+    """
+    before_ms = (grounds.around_ms + THOROUGH_MS) / 2  # around_ms has THOROUGH_MS in it where there is a deadline
+    left_s = copying_s(request, elapsed_s=before_ms / 1000)
     usual = grounds.fixed_ms < request.max_blackout_ms
     return Goals(request.max_blackout_ms, left_s, grounds.fixed_ms if usual else grounds.least_fixed_ms)
 
