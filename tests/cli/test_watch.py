@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import io
+import os
+import signal
+import sys
+import threading
 from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 
-from godwit.cli.watch import Lines, raise_outcome
+from godwit.cli import watch
+from godwit.cli.watch import Interrupts, Lines, raise_outcome
 from godwit.core.errors import Failed
 from godwit.core.migration import Event, EventKind, Migration, MigrationRequest
 from godwit.core.phase import Phase
@@ -75,3 +80,40 @@ def test_that_it_was_not_moved_is_said_once(error: str, said: str) -> None:
     with pytest.raises(Failed) as caught:
         raise_outcome(migration, is_touched=True)
     assert caught.value.message == said
+
+
+class Dropping:
+    """What is raised while this is disposed of is dropped."""
+
+    def __del__(self) -> None:
+        os.kill(os.getpid(), signal.SIGINT)
+
+
+def dispose_and_wait() -> None:
+    """Of something, and for nothing."""
+    Dropping()
+    threading.Event().wait(120)
+    raise AssertionError("it was lost")
+
+
+def test_an_interrupt_that_python_drops_is_heard_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    dropped: list[Any] = []
+    monkeypatch.setattr(sys, "unraisablehook", lambda told: dropped.append(told.exc_type))
+    monkeypatch.setattr(watch, "AGAIN_S", 0.01)
+    before = signal.getsignal(signal.SIGALRM)
+    with Interrupts() as interrupts:
+        with pytest.raises(KeyboardInterrupt), interrupts.heard():
+            dispose_and_wait()
+        assert dropped == [KeyboardInterrupt]
+        assert signal.getsignal(signal.SIGALRM) == before
+        with interrupts.heard():
+            pass  # once is enough
+
+
+def test_an_interrupt_that_came_before_is_heard_once() -> None:
+    with Interrupts() as interrupts:
+        os.kill(os.getpid(), signal.SIGINT)
+        with pytest.raises(KeyboardInterrupt), interrupts.heard():
+            raise AssertionError("it was lost")
+        with interrupts.heard():
+            pass

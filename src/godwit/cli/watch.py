@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from enum import StrEnum
 from types import FrameType
-from typing import TYPE_CHECKING, Protocol, TextIO
+from typing import TYPE_CHECKING, Any, Protocol, TextIO
 
 from godwit.cli.show import warn
 from godwit.core.errors import Cancelled, Failed, Refused, Unresolved, from_kind
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from godwit.client.migrations import Migrations
 
 
+AGAIN_S = 0.5
+"""An interrupt that was dropped is raised again after so long."""
 SILENT_MS = 10_000
 """A copying that goes on tells of itself that often, where there is no bar."""
 
@@ -97,6 +99,8 @@ class Interrupts:
     def __init__(self) -> None:
         self._is_pending = False
         self._is_hearing = False
+        self._alarm: tuple[Any, tuple[float, float]] | None = None
+        """SIGALRM's handler and timer before ours, as long as we insist."""
 
     def __enter__(self) -> Interrupts:
         # set even where a shell started us with SIGINT ignored, as it does in the background
@@ -112,16 +116,36 @@ class Interrupts:
         self._is_hearing = True
         try:
             if self._is_pending:
-                self._is_pending = False
                 raise KeyboardInterrupt
             yield
+        except KeyboardInterrupt:
+            self._is_hearing = self._is_pending = False
+            raise
         finally:
             self._is_hearing = False
+            self._calm_down()
 
     def _came(self, number: int, frame: FrameType | None) -> None:
-        if self._is_hearing:
-            raise KeyboardInterrupt
         self._is_pending = True
+        if self._is_hearing:
+            self._insist()
+            raise KeyboardInterrupt
+
+    def _insist(self) -> None:
+        """Python drops what is raised while it disposes of an object: then it is raised again."""
+        if self._alarm is None:
+            before = signal.signal(signal.SIGALRM, self._has_not_gone)
+            self._alarm = before, signal.setitimer(signal.ITIMER_REAL, AGAIN_S, AGAIN_S)
+
+    def _calm_down(self) -> None:
+        if self._alarm:
+            (before, timer), self._alarm = self._alarm, None
+            signal.setitimer(signal.ITIMER_REAL, *timer)
+            signal.signal(signal.SIGALRM, before)
+
+    def _has_not_gone(self, number: int, frame: FrameType | None) -> None:
+        if self._is_hearing and self._is_pending:
+            raise KeyboardInterrupt
 
 
 class Answer(StrEnum):
