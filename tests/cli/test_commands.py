@@ -347,6 +347,8 @@ def test_a_failed_migration_exits_with_1(godwit: Godwit, live: Live) -> None:
         ("vm create a --memory lots", 2, "godwit: 'lots' is not an amount of memory: write it like 512MiB"),
         ("vm create a --memory 1MiB", 2, "godwit: --memory 1MiB: write at least 64MiB"),
         ("vm create a --gateway there", 2, "godwit: --gateway 'there': write an IP address, such as 10.90.0.1"),
+        ("vm create a --network LAN", 2, "godwit: --network 'LAN': write 1 to 40 of a-z"),
+        ("vm create a --disk D:1GiB", 2, "godwit: --disk 'D': write 1 to 40 of a-z"),
         ("vm create a --user Ada", 2, "godwit: --user 'Ada': write 1 to 32 of a-z"),
         ("vm create a --ssh-key /nowhere", 2, "No such file or directory; name another with --ssh-key"),
         ("vm create --file /nowhere", 2, "No such file or directory; name another with --file"),

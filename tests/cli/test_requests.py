@@ -78,7 +78,7 @@ def test_a_path_is_a_disk_image_with_cloud_init(tmp_path: Path, monkeypatch: pyt
         ({"disks": ("data:1GiB:a:b",)}, "'data:1GiB:a:b' is no disk"),
         ({"disks": ("data:1GiB:raw:qcow2",)}, "is no disk"),
         ({"disks": ("data:1000B",)}, "not a whole number of MiB"),
-        ({"disks": ("Data:1GiB",)}, "disks.0.name 'Data'"),
+        ({"disks": ("Data:1GiB",)}, "--disk 'Data'"),
         ({"image": "/a", "cloud_init": False, "user": "ada"}, "--no-cloud-init leaves nobody to tell"),
         ({"image": "/a", "ssh_keys": [Path("/nowhere/key.pub")]}, "the SSH key /nowhere/key.pub cannot be read"),
     ],

@@ -22,6 +22,13 @@ def test_an_authority_is_never_replaced(tmp_path: Path) -> None:
     assert (ca.certificate.read_bytes(), ca.key.read_bytes()) == before
 
 
+def test_a_place_where_nothing_can_be_written_is_told(tmp_path: Path) -> None:
+    file = tmp_path / "file"
+    file.write_text("")
+    with pytest.raises(Failed, match=r"file/ca-key\.pem cannot be written: .*; name another directory"):
+        pki.init(file)
+
+
 def test_a_certificate_names_its_host(tmp_path: Path) -> None:
     pki.init(tmp_path / "ca")
     tls = pki.issue(tmp_path / "ca", "agent", name="host-a", addresses=["10.0.0.5", "fd00::5"], out=tmp_path / "out")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -206,7 +207,8 @@ def _made(make: Callable[[], T]) -> T:
         return make()
     except ValidationError as error:
         first = error.errors()[0]
-        option, unit = _OPTIONS.get(place(first["loc"]), (place(first["loc"]), ""))
+        where = re.sub(r"\.[0-9]+", "", place(first["loc"]))
+        option, unit = _OPTIONS.get(where, (where, ""))
         value = f"{first['input']:g}" if isinstance(first["input"], float) else repr(first["input"])
         raise Invalid(f"{option} {value}{unit}: {wrong(first)}{unit}") from None
 
@@ -217,8 +219,13 @@ _OPTIONS = {
     "max_blackout_ms": ("--max-blackout", "ms"),
     "notify_s": ("--notify", "s"),
     "cloud_init.user": ("--user", ""),
-    **{f"cloud_init.gateways.{number}": ("--gateway", "") for number in range(8)},
-    **{f"cloud_init.name_servers.{number}": ("--name-server", "") for number in range(8)},
+    "cloud_init.ssh_keys": ("--ssh-key", ""),
+    "cloud_init.gateways": ("--gateway", ""),
+    "cloud_init.name_servers": ("--name-server", ""),
     "root_disk.datastore": ("--datastore", ""),
+    "nics.network": ("--network", ""),
+    "disks.name": ("--disk", ""),
+    "disks.datastore": ("--disk", ""),
+    "host": ("--host", ""),
 }
 """What a field of a request is called on the command line, and the unit that it is told in there."""

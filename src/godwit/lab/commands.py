@@ -160,7 +160,7 @@ def demo(
 
 
 @app.command(hidden=True)
-def daemon(node: str, switch: Switch) -> None:
+def daemon(node: str, switch: Annotated[Switch, typer.Argument(metavar="on|off")]) -> None:
     """Start that node's agent or manager, which answers then, or end it and keep it down."""
     with _errors_as_one_sentence():
         lab = find_lab()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from ipaddress import IPv4Address, IPv6Address, ip_address
@@ -164,5 +165,6 @@ def _store(path: Path, data: bytes, mode: int) -> None:
             os.fsync(file.fileno())
         fresh.replace(path)
     except OSError as error:
-        fresh.unlink(missing_ok=True)
-        raise Failed(f"{path} cannot be written: {error.strerror}") from error
+        with suppress(OSError):
+            fresh.unlink(missing_ok=True)
+        raise Failed(f"{path} cannot be written: {error.strerror}; name another directory") from error
