@@ -6,7 +6,7 @@ from itertools import cycle
 from typing import NamedTuple
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from godwit.core.brake import Brake, slowed
@@ -147,6 +147,7 @@ TIMES = (1.0, 1.5, 2.0, 4.0, 10.0, 20.0)
 @pytest.mark.parametrize("shape", [in_turn, at_random])
 @pytest.mark.parametrize("share", [0.3, 1.0])
 @pytest.mark.parametrize("faster", TIMES)
+@settings(max_examples=20)
 @given(noise=st.lists(st.floats(0.8, 1.2), min_size=1, max_size=30).map(tuple))
 def test_a_guest_that_dirties_faster_than_the_link_is_slowed_down_enough_in_time(
     shape: object, share: float, faster: float, noise: tuple[float, ...]

@@ -51,8 +51,8 @@ BOLD = 4
 WHOLE = 0.8
 """Of the most that any pass left: the guest has dirtied its working set, or most of it."""
 MOST_PASSES = 60
-LATELY = 5
-"""Passes."""
+TELLING_S = 0.2
+"""A pass that took less tells too low a rate of the stream: QEMU counts the time in which it asks what is dirty."""
 THROTTLE_MOST = 99
 """Percent; QEMU accepts no more."""
 THROTTLE_LEAST = 20
@@ -143,7 +143,8 @@ def predicted_ms(sample: Sample, fixed_ms: float = FIXED_MS) -> float:
 
 def decide(passes: Sequence[Sample], goals: Goals) -> Decision:
     """What to do after the last of these passes (at least one)."""
-    last = passes[-1]
+    last = passes[-1]._replace(bandwidth_bytes_per_s=_rate(passes))
+    passes = (*passes[:-1], last)
     now, soon = predicted_ms(last, goals.fixed_ms), goals.fixed_ms + _next_rest_ms(passes)
     stalled = _stalled_passes(passes)
     fits = now <= goals.max_blackout_ms
@@ -168,6 +169,19 @@ def decide(passes: Sequence[Sample], goals: Goals) -> Decision:
     if less < last.throttle_percent and _is_calm(passes):
         return Decision(Action.relax, f"passes get much shorter: slowed down by {less} % only", now, 0, less)
     return _because(Action.hold, now, last, f"{now:.0f} ms is predicted, another pass may shorten it")
+
+
+def _rate(passes: Sequence[Sample]) -> int:
+    """Of the stream; after a short pass it is at least that of the last longer one, or else the highest yet.
+
+    A stream that has really become so much slower switches nothing over too soon: QEMU goes by its own figure.
+    """
+    last = passes[-1]
+    ends = range(len(passes), 0, -1)
+    longer = next((end for end in ends if _took_ms(passes[:end]) >= 1000 * TELLING_S), None)
+    if longer is None:
+        return max(each.bandwidth_bytes_per_s for each in passes)
+    return max(last.bandwidth_bytes_per_s, passes[longer - 1].bandwidth_bytes_per_s)
 
 
 def _because(action: Action, now_ms: float, last: Sample, reason: str) -> Decision:
@@ -294,15 +308,10 @@ def _time_left_s(last: Sample, goals: Goals) -> float:
 
 
 def _is_lost(passes: Sequence[Sample], goals: Goals) -> bool:
-    """The pass that has begun would end after the deadline, even at the best rate of late."""
+    """The pass that has begun would end after the deadline."""
     last = passes[-1]
     left = last.remaining_bytes - _allowed_bytes(last, goals)
-    return _time_left_s(last, goals) * _best_rate(passes) < left
-
-
-def _best_rate(passes: Sequence[Sample]) -> float:
-    """Of the stream, in the last passes: one in which little was sent tells a lower rate than the stream has."""
-    return max(each.bandwidth_bytes_per_s for each in passes[-LATELY:])
+    return _time_left_s(last, goals) * last.bandwidth_bytes_per_s < left
 
 
 def _allowed_bytes(last: Sample, goals: Goals) -> float:
@@ -316,7 +325,7 @@ def _is_in_vain(passes: Sequence[Sample], goals: Goals) -> bool:
         return False
     slow = passes[len(passes) - 1 - _passes_slowed(passes) :]
     least = min(each.remaining_bytes for each in slow)
-    could_fit = goals.fixed_ms + 1000 * least / max(_best_rate(passes), 1) <= goals.max_blackout_ms
+    could_fit = goals.fixed_ms + 1000 * least / max(slow[-1].bandwidth_bytes_per_s, 1) <= goals.max_blackout_ms
     return not could_fit and _stalled_passes(slow) >= STALLED_PASSES
 
 
