@@ -149,6 +149,16 @@ def test_a_stream_that_had_little_to_send_is_not_taken_for_a_slow_one() -> None:
     assert decide(passes, GOALS._replace(deadline_s=12.0)).action != Action.give_up
 
 
+@pytest.mark.parametrize(("throttle", "limit"), [(0, FIRST_MS), (90, 20 * FIRST_MS)])
+def test_a_guest_that_is_slowed_down_does_not_wait_until_qemu_knows_the_stream_again(throttle: int, limit: int) -> None:
+    begun = [sample(1, 200, throttle=throttle), sample(2, 20, throttle=throttle)]
+    short = Sample(3, MIB, 5 * MIB, MIB, 2.01, throttle)
+
+    decision = decide([*begun, short], GOALS)
+
+    assert (decision.action, decision.downtime_ms) == (Action.switch, limit)
+
+
 def test_when_the_deadline_is_near_what_fits_is_taken() -> None:
     passes = [sample(1, 40), sample(2, 25)]
 

@@ -143,7 +143,7 @@ def predicted_ms(sample: Sample, fixed_ms: float = FIXED_MS) -> float:
 
 def decide(passes: Sequence[Sample], goals: Goals) -> Decision:
     """What to do after the last of these passes (at least one)."""
-    last = passes[-1]._replace(bandwidth_bytes_per_s=_rate(passes))
+    figure, last = passes[-1].bandwidth_bytes_per_s, passes[-1]._replace(bandwidth_bytes_per_s=_rate(passes))
     passes = (*passes[:-1], last)
     now, soon = predicted_ms(last, goals.fixed_ms), goals.fixed_ms + _next_rest_ms(passes)
     stalled = _stalled_passes(passes)
@@ -151,7 +151,7 @@ def decide(passes: Sequence[Sample], goals: Goals) -> Decision:
     enough = MARGIN * (now - goals.fixed_ms) + 5
     short = min(goals.fixed_ms + SHORT_MS, goals.max_blackout_ms)
     if min(now, soon) <= short:
-        return _switch_soon(passes, goals, now if now <= short else soon)
+        return _switch_soon(passes, goals, now if now <= short else soon, figure)
     if fits and stalled >= STALLED_PASSES:
         return _switch(last, goals, enough, f"{stalled} passes brought no improvement, {now:.0f} ms fits the goal")
     if fits and _is_late(passes, goals):
@@ -193,15 +193,19 @@ def _switch(last: Sample, goals: Goals, wanted_ms: float, reason: str) -> Decisi
     return Decision(Action.switch, reason, now_ms, limit_ms(wanted_ms, goals), last.throttle_percent)
 
 
-def _switch_soon(passes: Sequence[Sample], goals: Goals, blackout_ms: float) -> Decision:
+def _switch_soon(passes: Sequence[Sample], goals: Goals, blackout_ms: float, figure: int) -> Decision:
     """What remains is short, or will be when the pass ends that has begun: a still shorter one is worth waiting for.
 
-    But not for ever: where two short passes took about the same time, the next ones will, too.
+    But not for ever: where two short passes took about the same time, the next ones will, too. And not at the cost of a
+    guest that is slowed down: what QEMU's figure for the stream is too low by, its limit is wider by.
     """
+    last = passes[-1]
     wanted_ms = max(FIRST_MS, MARGIN * _floor_ms(passes))
     why = "and passes leave no less" if wanted_ms > FIRST_MS else "which is short"
+    if last.throttle_percent > NEVER_PERCENT:
+        wanted_ms *= last.bandwidth_bytes_per_s / max(figure, 1)
     reason = f"a blackout of {blackout_ms:.0f} ms is predicted, {why}"
-    return Decision(Action.switch, reason, blackout_ms, limit_ms(wanted_ms, goals), passes[-1].throttle_percent)
+    return Decision(Action.switch, reason, blackout_ms, limit_ms(wanted_ms, goals), last.throttle_percent)
 
 
 def _throttle(passes: Sequence[Sample], goals: Goals, now_ms: float) -> Decision:
