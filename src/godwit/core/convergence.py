@@ -53,6 +53,8 @@ WHOLE = 0.8
 MOST_PASSES = 60
 TELLING_S = 0.2
 """A pass that took less tells too low a rate of the stream: QEMU counts the time in which it asks what is dirty."""
+LATELY_S = 10.0
+"""A stream that was faster so lately still may be."""
 THROTTLE_MOST = 99
 """Percent; QEMU accepts no more."""
 THROTTLE_LEAST = 20
@@ -172,16 +174,14 @@ def decide(passes: Sequence[Sample], goals: Goals) -> Decision:
 
 
 def _rate(passes: Sequence[Sample]) -> int:
-    """Of the stream; after a short pass it is at least that of the last longer one, or else the highest yet.
+    """Of the stream, by a pass that was long enough to tell; else the best that was told lately.
 
     A stream that has really become so much slower switches nothing over too soon: QEMU goes by its own figure.
     """
     last = passes[-1]
-    ends = range(len(passes), 0, -1)
-    longer = next((end for end in ends if _took_ms(passes[:end]) >= 1000 * TELLING_S), None)
-    if longer is None:
-        return max(each.bandwidth_bytes_per_s for each in passes)
-    return max(last.bandwidth_bytes_per_s, passes[longer - 1].bandwidth_bytes_per_s)
+    if _took_ms(passes) >= 1000 * TELLING_S:
+        return last.bandwidth_bytes_per_s
+    return max(each.bandwidth_bytes_per_s for each in passes if each.elapsed_s >= last.elapsed_s - LATELY_S)
 
 
 def _because(action: Action, now_ms: float, last: Sample, reason: str) -> Decision:
