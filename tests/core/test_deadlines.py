@@ -14,6 +14,8 @@ from godwit.core.convergence import GRACE_S, WIDEN_S, Action, Decision, Goals, S
 from godwit.core.dirtying import Dirtying, at_random, in_turn
 
 MB = 10**6
+MOST_PASSES = 300
+"""Short passes come by thousands: what has not ended then is looked at no longer."""
 LOOK_S = 0.25
 """The governor's, while a pass goes on."""
 
@@ -52,7 +54,7 @@ class Source:
 
     def run(self) -> End:
         at_s, left = 0.0, self._world.first_bytes
-        while True:
+        while len(self._passes) < MOST_PASSES:
             rate = self._world.stream_bytes_per_s * next(self._noise)
             pass_s = left / rate + 0.003
             if (late_s := self._late_within(at_s, pass_s, rate)) is not None:
@@ -64,7 +66,8 @@ class Source:
             if 1000 * left / rate <= self._limit_ms:
                 return self._end(at_s, 1000 * left / rate, switched=True)
             if not self._steer(at_s, left, rate, pass_s):
-                return self._end(at_s, 0.0, switched=False)
+                break
+        return self._end(at_s, 0.0, switched=False)
 
     def _late_within(self, at_s: float, pass_s: float, rate: float) -> float | None:
         """When it is given up during this pass."""
