@@ -21,8 +21,10 @@ async def pulse(vm: LocalVm) -> Pulse:
     before_ms = await _cpu_ms(vm)
     heard = await _answers(vm)
     agent_ms = None if _is_heard(heard) else await answered_ms(vm)  # it wakes slowly, and clients wait for its CPU
-    status, blocks, after_ms = await asyncio.gather(ask("query-status"), ask("query-block"), _cpu_ms(vm))
-    counted = [each["stats"] for each in await ask("query-blockstats")]
+    status, blocks, counts, after_ms = await asyncio.gather(
+        ask("query-status"), ask("query-block"), ask("query-blockstats"), _cpu_ms(vm)
+    )
+    counted = [each["stats"] for each in counts]
     return Pulse(
         is_running=bool(status["running"]),
         cpu_ms=after_ms - before_ms,
