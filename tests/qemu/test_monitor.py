@@ -143,6 +143,20 @@ async def test_the_end_is_loud_for_all_who_wait(monitor: Monitor, server: Server
         await monitor.closed
 
 
+async def test_whoever_hears_of_the_end_finds_it_closed(monitor: Monitor, server: Server) -> None:
+    """Else one who asks again whenever it is not closed would never let go of the event loop."""
+
+    async def go_on_asking() -> None:
+        while True:
+            await monitor.execute("echo")
+
+    server.hang_up()
+
+    with pytest.raises(Unreachable):
+        await go_on_asking()
+    assert monitor.closed.done()
+
+
 async def test_after_the_end_everything_says_so(monitor: Monitor, server: Server) -> None:
     server.hang_up()
     await monitor.closed

@@ -174,6 +174,7 @@ class Monitor:
         except ExecuteError as error:
             raise Failed(f"QEMU refused {command}: {error.error.error.desc}", error.error_class) from error
         except (ExecInterruptedError, StateError) as error:
+            await asyncio.wait([self.closed])  # that is told a moment later, and by whoever looks, not before us
             raise _lost(self._path) from error
 
     def _deliver(self, event: QmpEvent | None) -> None:
