@@ -19,6 +19,8 @@ from godwit.qemu.monitor import Monitor, QmpEvent
 pytestmark = [pytest.mark.anyio, pytest.mark.lab]
 
 DEADLINE_S = 60.0
+SLOWEST_BYTES_PER_S = 1000
+"""Such a stream goes on until it is ended, however little there is to send."""
 SLOW_BYTES_PER_S = 100_000
 
 
@@ -104,7 +106,7 @@ async def test_a_source_that_gave_all_can_take_it_back(machine: Machine, receive
 
 async def test_a_stream_broken_off_leaves_the_source_running(machine: Machine, receiver: Machine) -> None:
     uri = await memory.prepare_receiver(receiver.monitor, address="127.0.0.1", multifd=True)
-    await memory.prepare_sender(machine.monitor, multifd=True, bandwidth_bytes_per_s=1000)
+    await memory.prepare_sender(machine.monitor, multifd=True, bandwidth_bytes_per_s=SLOWEST_BYTES_PER_S)
     with machine.monitor.listening() as source:
         await memory.start_sending(machine.monitor, uri)
         await source.wait_for(is_status("active"), timeout_s=DEADLINE_S)
@@ -186,7 +188,8 @@ async def test_a_stream_without_the_right_key_is_not_let_in(machine: Machine, re
     else:
         await secrecy.use_none(machine.monitor)
     uri = await memory.prepare_receiver(receiver.monitor, address="127.0.0.1", multifd=False)
-    await memory.prepare_sender(machine.monitor, multifd=False, bandwidth_bytes_per_s=None)
+    # Faster, all that there is might be sent before the receiver refuses it.
+    await memory.prepare_sender(machine.monitor, multifd=False, bandwidth_bytes_per_s=SLOWEST_BYTES_PER_S)
     with machine.monitor.listening() as source:
         await memory.start_sending(machine.monitor, uri)
         await source.wait_for(is_status("failed"), timeout_s=DEADLINE_S)
@@ -199,7 +202,7 @@ async def test_an_encrypted_stream_leaves_nothing_unread_at_its_source(machine: 
     """What lay unread when QEMU closes would make the kernel answer with RST and cut the stream's tail."""
     await share_key(machine, receiver)
     uri = await memory.prepare_receiver(receiver.monitor, address="127.0.0.1", multifd=True)
-    await memory.prepare_sender(machine.monitor, multifd=True, bandwidth_bytes_per_s=1000)
+    await memory.prepare_sender(machine.monitor, multifd=True, bandwidth_bytes_per_s=SLOWEST_BYTES_PER_S)
     with machine.monitor.listening() as source:
         await memory.start_sending(machine.monitor, uri)
         await source.wait_for(is_status("active"), timeout_s=DEADLINE_S)
