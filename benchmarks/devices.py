@@ -22,6 +22,7 @@ from pathlib import Path
 from statistics import median
 
 from benchmarks.figures import table
+from benchmarks.phases import OTHER, VM
 from godwit.core.errors import Failed, GodwitError
 from godwit.core.milestones import Milestone
 from godwit.core.report import Report
@@ -29,8 +30,6 @@ from godwit.lab.scenario import PATIENCE_S, Scenario
 from godwit.lab.settings import Settings
 from godwit.qemu.monitor import Monitor
 
-VM = "web"
-OTHER = {"host-a": "host-b", "host-b": "host-a"}
 SAVED = ("savevm_section_start", "savevm_section_end")
 LOADED = ("qemu_loadvm_state_section_startfull", "qemu_loadvm_state_post_main")
 STREAMED = frozenset({"ram", "dirty-bitmap"})

@@ -87,6 +87,15 @@ def test_a_kernel_that_tracks_nothing_is_not_asked(monkeypatch: pytest.MonkeyPat
     assert asyncio.run(flows.of([HERE, HERE6])) == []
 
 
+def test_a_kernel_that_does_not_say_how_many_it_tracks_is_asked(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(flows, "TRACKED", tmp_path)  # a directory, which cannot be read
+    monkeypatch.setattr(kernel_words, "ask", lambda *_: [TCP])
+
+    assert asyncio.run(flows.of([HERE])) == only(TCP, "127.0.0.1")
+
+
 @pytest.fixture
 def many(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """The kernel says that it tracks a lot."""

@@ -88,20 +88,18 @@ async def persist(order: Callable[[], Awaitable[T]]) -> T:
             await asyncio.sleep(ASK_AGAIN_S)
 
 
-async def together(*works: Coroutine[Any, Any, None]) -> None:
-    """All have ended, side by side; then the first error, if there was one, is raised."""
-    for outcome in await asyncio.gather(*works, return_exceptions=True):
-        if isinstance(outcome, BaseException):
-            raise outcome
-
-
-async def both(first: Awaitable[T], second: Awaitable[U]) -> tuple[T, U]:
-    """What two works, side by side, came to; neither goes on when an error of theirs is raised."""
-    outcomes = await asyncio.gather(first, second, return_exceptions=True)
+async def together(*works: Awaitable[Any]) -> list[Any]:
+    """All have ended, side by side: what they came to, or the first error, if there was one, is raised."""
+    outcomes = await asyncio.gather(*works, return_exceptions=True)
     for outcome in outcomes:
         if isinstance(outcome, BaseException):
             raise outcome
-    return cast("tuple[T, U]", outcomes)
+    return outcomes
+
+
+async def both(first: Awaitable[T], second: Awaitable[U]) -> tuple[T, U]:
+    """As `together`, of two that come to something."""
+    return cast("tuple[T, U]", tuple(await together(first, second)))
 
 
 async def asked(question: Callable[[], Awaitable[T]], diary: Diary) -> T:

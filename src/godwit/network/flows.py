@@ -74,11 +74,13 @@ def _of(addresses: Collection[Address]) -> list[bytes]:
 
 
 def _tracked() -> int:
-    """Flows of whomever; none where there is no connection tracking."""
+    """Flows of whomever; none where there is no connection tracking, many where we may not know."""
     try:
         return int(TRACKED.read_text())
     except FileNotFoundError:
         return 0
+    except OSError:
+        return FEW + 1
 
 
 def _questions(addresses: Collection[Address], tracked: int) -> list[bytes]:
