@@ -8,6 +8,7 @@ import socket
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import closing
 
 import pytest
 
@@ -17,7 +18,7 @@ from godwit.network.linux_bridge import LinuxBridge
 from godwit.network.packet import ANCILLARY_BYTES, tell_tags, vlan_of
 from godwit.network.port import open_again, plug, until_forwarding
 from godwit.network.relay import Turnout
-from godwit.network.ring import SACRIFICE, TapHandle, sacrifice
+from godwit.network.ring import SACRIFICE, VNET_NOTHING, Frame, Injector, TapHandle, sacrifice
 from godwit.network.switch import Kind
 
 from .conftest import Ear, Lan, Switched, forwards, frame, ip, silence, until
@@ -183,6 +184,55 @@ def test_what_a_slow_qemu_read_last_is_sent_again_however_long_it_had_waited(poi
 
     assert points.beyond_heard(frames[-1]) == frames[1:]
     assert (turned.frames_drained, turned.frames_replayed) == (2, 2)
+
+
+def test_a_frame_that_comes_while_the_tap_is_emptied_hides_none_that_qemu_had_read(
+    points: Points, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another CPU was bringing it there when the points were thrown."""
+    tap = points.lan.at("gw-vm")
+    frames = points.send("1", "2", "3", "4")
+    tap.hears(frames[-1])
+    points.vm.reads(2)
+    coming, drain = frame(FAR, VM, "coming"), points.turnout.handle.drain
+
+    def drained() -> list[Frame]:
+        monkeypatch.setattr(points.turnout.handle, "drain", drain)
+        found = drain()
+        straight_to("gw-vm", coming)
+        return found
+
+    monkeypatch.setattr(points.turnout.handle, "drain", drained)
+    turned = points.turnout.turn(now_ms() + 60_000)
+
+    assert points.beyond_heard(coming) == [*frames, coming]
+    assert (turned.frames_replayed, turned.frames_drained, turned.frames_held) == (2, 2, 1)
+
+
+def test_a_frame_that_qemu_reads_while_the_points_are_thrown_is_sent_again(
+    points: Points, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    waiting, coming = points.send("1"), frame(FAR, VM, "coming")
+    until(lambda: have_entered(points, 1), "it waits")
+    let_go = points.turnout._let_go
+
+    def comes_late(taken: list[Frame]) -> tuple[int, int]:
+        let = let_go(taken)
+        straight_to("gw-vm", coming)
+        points.vm.hears(coming)
+        return let
+
+    monkeypatch.setattr(points.turnout, "_let_go", comes_late)
+    turned = points.turnout.turn(now_ms() + 60_000)
+
+    assert points.beyond_heard(coming) == [*waiting, coming]
+    assert (turned.frames_replayed, turned.frames_drained) == (1, 1)
+
+
+def straight_to(tap: str, data: bytes) -> None:
+    """Past the switch."""
+    with closing(Injector(tap)) as injector:
+        injector.send([Frame(VNET_NOTHING, data)])
 
 
 def test_tagged_frames_keep_their_tag_and_come_once(points: Points) -> None:

@@ -10,7 +10,7 @@ from tests.network.segments import ACK, FIN, SYN, Place, packet, six
 
 from godwit.network.frames import tagged
 from godwit.network.ring import VNET_NOTHING, Frame
-from godwit.network.swallowed import MOST, Seen, swallowed
+from godwit.network.swallowed import MOST, Seen, late, left_out, swallowed
 from godwit.network.tcp import is_reached, segment_in
 
 STOP_MS = 1000.0
@@ -154,6 +154,23 @@ def test_no_frame_that_was_swallowed_is_left_out() -> None:
 def test_those_that_wait_are_not_sent_again() -> None:
     one, two, three = datagram(-3, b"1"), datagram(-2, b"2"), datagram(-0.5, b"3")
     assert again([one, two, three], [], (replace(three, header=b""),)) == [one, two]
+
+
+def test_what_entered_after_those_that_wait_was_not_read_before_them() -> None:
+    read, one, two, coming = (datagram(each / 10, b"%d" % each) for each in (-4, -3, -2, 1))
+    assert again([read, one, two, coming], [], (one, two)) == [read]
+    assert again([read, two, one, coming], [], (one, two)) == [read]
+    assert again([one, read, two, coming], [], (one, two)) == [read], "two CPUs brought them"
+    assert again([read, one, one, coming], [], (one,)) == [read, one], "the same twice, of which one was read"
+    assert late([read, one, two, coming], (one, two)) == [coming]
+    assert late([read, coming], ()) == []
+    assert late([read, coming], (two,)) == []
+
+
+def test_only_what_nobody_took_is_left_out() -> None:
+    one, two = datagram(1, b"1"), datagram(2, b"2")
+    assert left_out([one, two, one], [replace(one, header=b"")]) == [two, one]
+    assert left_out([one], [two, one, one]) == []
 
 
 def test_how_long_before_the_stop() -> None:

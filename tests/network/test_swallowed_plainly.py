@@ -27,11 +27,12 @@ SIZES = (0, 1, 100, 100, 200, 60_000)
 def plain(seen: Seen, drained: Sequence[Frame]) -> list[Frame]:
     """As the module says, word for word."""
     kept, waiting, first = list(seen.entered), [frame.data for frame in drained], None
-    for _ in drained:
-        if kept and kept[-1].data in waiting:
-            first = kept.pop()
-        else:
-            break
+    while waiting and kept and kept[-1].data not in waiting:
+        kept.pop()  # late
+    for number in reversed(range(len(kept))):
+        if kept[number].data in waiting:
+            waiting.remove(kept[number].data)
+            first = kept.pop(number)
     lagged = first is not None and first.at_ms < STOP_MS - LAG_MS
     doubtful = [frame for frame in kept[-MOST:] if lagged or frame.at_ms >= STOP_MS - WITHIN_MS]
     for number, frame in reversed(list(enumerate(doubtful))):
@@ -110,9 +111,11 @@ def captures(draw: some.DrawFn) -> tuple[Seen, list[Frame]]:
     entered = timed(draw(some.lists(frames(few, is_said=False), max_size=9)))
     said = timed(draw(some.lists(frames(few, is_said=True), max_size=5)))
     waiting = draw(some.integers(0, min(4, len(entered))))
+    late = draw(some.integers(0, 2)) if waiting else 0
     in_memory = draw(some.lists(some.sampled_from(entered), max_size=3)) if entered else []
     heads = [frame.data[:HEAD_BYTES].ljust(HEAD_BYTES, b"?") for frame in in_memory]
-    return Seen(entered, said, heads), entered[len(entered) - waiting :]
+    whole = [*entered, *(Frame(VNET_NOTHING, b"late%d" % each, STOP_MS) for each in range(late))]
+    return Seen(whole, said, heads), entered[len(entered) - waiting :]
 
 
 @settings(max_examples=500)

@@ -10,13 +10,14 @@ points are thrown, each kind of switch knows for itself (`switch.Points`).
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
 from time import time
 
 from godwit.network.delivered import Delivered
 from godwit.network.ring import Capture, Frame, Injector, TapHandle
-from godwit.network.swallowed import Seen, swallowed
+from godwit.network.swallowed import Seen, late, left_out, swallowed
 from godwit.network.switch import Switch, Track
 from godwit.network.tunnel import pour_into
 
@@ -85,19 +86,27 @@ class Turnout:
             drained = self.handle.drain()
             self.capture.read()
             replayed = swallowed(self._seen(), drained, stopped_at_ms=stopped_at_ms)
+            coming, known = late(self.capture.entered, drained), self.capture.count
             self._injector.send([*replayed, *drained])
-            held, late = self._let_go()
-            self.turned = Turned(self._aside_at_ms, len(replayed), len(drained), held, late)
+            taken: list[Frame] = []
+            held, overtaken = self._let_go(taken)
+            self.capture.read()
+            lost = left_out([*coming, *self.capture.since(known)], taken)
+            again = len(replayed) + self._injector.send(self._ours(lost))
+            self.turned = Turned(self._aside_at_ms, again, len(drained), held, overtaken)
         return self.turned
 
     def _seen(self) -> Seen:
         in_memory = self.delivered.heads() if self.delivered else ()
         return Seen(self.capture.entered, self.capture.said, in_memory)
 
-    def _let_go(self) -> tuple[int, int]:
+    def _let_go(self, taken: list[Frame]) -> tuple[int, int]:
+        """How many frames were held, and how many may have been overtaken; those from the tap are added to `taken`."""
         held = 0
         for _ in range(LOOKS_MOST):
-            if not (waiting := [*self._late(), *self._siding.drain()]):
+            come = self.handle.drain()
+            taken += come
+            if not (waiting := [*self._ours(come), *self._siding.drain()]):
                 break
             held += self._injector.send(waiting)
         self._points.on()
@@ -105,12 +114,11 @@ class Turnout:
             pour_into(self.inbound, self.track.tunnel)
         return held, self._injector.send(self._siding.drain())
 
-    def _late(self) -> list[Frame]:
-        """What has come to the tap although it is shut; of points that leak, without the frames of the VM's groups,
-        which come to the siding as well.
+    def _ours(self, come: Sequence[Frame]) -> list[Frame]:
+        """What came to the tap although it is shut; of points that leak, without the frames of the VM's groups, which
+        come to the siding as well.
         """
-        late = self.handle.drain()
-        return [frame for frame in late if not frame.data[0] & 1] if self._points.is_leaky else late
+        return [frame for frame in come if not (self._points.is_leaky and frame.data[0] & 1)]
 
     def turn_back(self) -> None:
         """The VM runs here again, and what comes for it goes to its tap."""

@@ -96,6 +96,8 @@ class Capture:
             self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, CAPTURE_BYTES)
         self._socket.setblocking(False)
         self.entered: deque[Frame] = deque()
+        self.count = 0
+        """Of all that have entered, remembered or not."""
         self.said: deque[Frame] = deque(maxlen=SAID_FRAMES)
         """By the VM."""
         self._bytes = 0
@@ -122,10 +124,15 @@ class Capture:
                 frame = Frame(b"", data[HEADER_BYTES : HEADER_BYTES + SAID_BYTES], at_ms)
                 self.said.append(tagged(frame, tag_of(ancillary)))
 
+    def since(self, count: int) -> list[Frame]:
+        """Those that have entered since there were so many."""
+        return list(self.entered)[max(0, len(self.entered) - (self.count - count)) :]
+
     def _keep(self, frame: Frame) -> None:
         if len(self.entered) == KEPT_FRAMES:
             self._bytes -= len(self.entered.popleft().data)
         self.entered.append(frame)
+        self.count += 1
         self._bytes += len(frame.data)
         while self._bytes > KEPT_BYTES:
             self._bytes -= len(self.entered.popleft().data)

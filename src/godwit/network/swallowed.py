@@ -3,10 +3,14 @@
 It reads in order. So they are the last that entered the tap, before those that still wait there; two at most, because
 it reads one frame per queue before it notices that the VM stands still. What the guest has confirmed, or what lies in
 its memory, was delivered, and so was all that entered before it.
+
+What entered after those that wait was on its way when the switch was told to send nothing there any more. It may be
+taken out of the tap still, or QEMU may read it: the VM stands still by then, so what is not taken out was swallowed.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import takewhile
@@ -19,6 +23,8 @@ MOST = 2
 """Frames per queue."""
 LAG_MS = 1.0
 """QEMU reads a frame within this time after it entered the tap, unless it lags behind."""
+LATE_MOST = 256
+"""On their way to a tap, on all CPUs, when the switch was told."""
 WITHIN_MS = 10.0
 """Before STOP; what it read earlier was delivered, since the guest ran."""
 
@@ -41,11 +47,7 @@ def swallowed(seen: Seen, drained: Sequence[Frame], *, stopped_at_ms: float) -> 
     One that entered a while before STOP was delivered then, unless QEMU lagged behind: if the first of those drained
     had waited already, the one before it was read just before STOP, whenever it entered.
     """
-    kept, waiting, first = list(seen.entered), {frame.data for frame in drained}, None
-    for _ in drained:
-        if not kept or kept[-1].data not in waiting:
-            break
-        first = kept.pop()
+    kept, first, _ = _parted(seen.entered, drained)
     earlier, last = [frame.data for frame in kept[:-MOST]], kept[-MOST:]
     if not (first and first.at_ms < stopped_at_ms - LAG_MS):
         last = [frame for frame in last if frame.at_ms >= stopped_at_ms - WITHIN_MS]
@@ -54,6 +56,45 @@ def swallowed(seen: Seen, drained: Sequence[Frame], *, stopped_at_ms: float) -> 
         if _is_confirmed(last[number], seen.said, before) or _is_there(last[number], seen.in_memory, before):
             return last[number + 1 :]
     return last
+
+
+def late(entered: Sequence[Frame], drained: Sequence[Frame]) -> list[Frame]:
+    """Those that entered after all that were drained; none if none were, because then nothing tells them apart."""
+    return _parted(entered, drained)[2]
+
+
+def left_out(late: Iterable[Frame], taken: Iterable[Frame]) -> list[Frame]:
+    """Those of the late ones that nobody has taken out of the tap."""
+    left = Counter(frame.data for frame in taken)
+    found = []
+    for frame in late:
+        if left[frame.data]:
+            left[frame.data] -= 1
+        else:
+            found.append(frame)
+    return found
+
+
+def _parted(entered: Iterable[Frame], drained: Sequence[Frame]) -> tuple[list[Frame], Frame | None, list[Frame]]:
+    """Those that QEMU may have read; the first of those drained; and those that came after these.
+
+    Two CPUs may bring frames to a tap in another order than they were seen in: what entered between those that waited
+    counts as read.
+    """
+    kept, waiting, left = list(entered), Counter(frame.data for frame in drained), len(drained)
+    between: list[Frame] = []
+    late: list[Frame] = []
+    first = None
+    while kept and left and len(between) + len(late) < LATE_MOST:
+        frame = kept.pop()
+        if waiting[frame.data]:
+            waiting[frame.data] -= 1
+            left, first = left - 1, frame
+        else:
+            (between if first else late).append(frame)
+    if first is None:
+        return list(entered), None, []
+    return [*kept, *reversed(between)], first, late[::-1]
 
 
 def _is_there(frame: Frame, in_memory: Sequence[bytes], before: Sequence[bytes]) -> bool:
