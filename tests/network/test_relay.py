@@ -33,7 +33,7 @@ BROADCAST = "ff:ff:ff:ff:ff:ff"
 class Points:
     """A VM's tap, and a cable in the place of its tunnel, at one switch."""
 
-    def __init__(self, switched: Switched) -> None:
+    def __init__(self, switched: Switched, *, inbound: str | None = None) -> None:
         self.lan = switched.lan
         ip("link add gv-vm type veth peer name other")
         for interface in ("gv-vm", "other"):
@@ -46,7 +46,8 @@ class Points:
         self.vm.says(frame(VM, BROADCAST, "here I am"))
         self.lan.far.hears(frame(VM, BROADCAST, "here I am"))
         asyncio.run(switched.switch.lead_out("gw-vm", VM))
-        self.turnout = Turnout(switched.switch, "gw-vm", VM, TapHandle.of(os.getpid(), tap.fd))
+        handle = TapHandle.of(os.getpid(), tap.fd)
+        self.turnout = Turnout(switched.switch, "gw-vm", VM, handle, inbound=inbound)
 
     def send(self, *texts: str) -> list[bytes]:
         sent = [frame(FAR, VM, text) for text in texts]
@@ -125,6 +126,23 @@ def test_what_waits_goes_first_and_what_comes_goes_after(points: Points) -> None
     assert points.beyond_heard(coming[-1]) == [*waiting, *coming]
     assert (turned.frames_drained, turned.frames_replayed) == (3, 0)
     assert points.vm.listen() == []
+
+
+def test_an_older_relay_that_ends_meanwhile_hinders_nothing(lan: Lan) -> None:
+    ip("link add gi-vm type veth peer name older")
+    points = Points(Switched(lan, LinuxBridge("lan")), inbound="gi-vm")
+    forwards("gp-vm")
+    waiting = points.send("1")
+    until(lambda: have_entered(points, 1), "it waits")
+
+    ip("link del gi-vm")
+    points.turnout.turn(now_ms() + 60_000)
+    coming = points.send("2")
+
+    assert points.beyond_heard(coming[-1]) == [*waiting, *coming]
+    points.turnout.turn_back()
+    points.vm.hears(points.send("3")[0])
+    points.turnout.close()
 
 
 def test_what_comes_during_the_turn_waits_for_what_came_before(points: Points) -> None:

@@ -6,6 +6,8 @@ import asyncio
 import os
 import socket
 import subprocess
+import threading
+from collections import Counter
 from collections.abc import Iterator
 
 import pytest
@@ -53,7 +55,7 @@ def send_there(pid: str, *frames: bytes) -> None:
     """The frames enter the tunnel at the source."""
     code = "import socket,sys\ns=socket.socket(socket.AF_PACKET,socket.SOCK_RAW,0)\ns.bind(('gv-far',0))\n"
     code += "\n".join(f"s.send(bytes.fromhex('{each.hex()}'))" for each in frames)
-    subprocess.run(["nsenter", "-t", pid, "-n", "/usr/bin/python3", "-c", code], check=True)
+    subprocess.run(["nsenter", "-t", pid, "-n", "/usr/bin/python3", "-"], input=code, text=True, check=True)
 
 
 def interfaces() -> list[str]:
@@ -100,11 +102,35 @@ def test_what_was_poured_elsewhere_does_not_come_to_the_tap(lan: Lan, elsewhere:
     tap, other = lan.tap("gw-other")
     asyncio.run(plug(tap.name, "lan", muted=True))
 
-    tunnel.pour_into("gi-vm", "gw-other")
+    with tunnel.pouring("gi-vm", "gw-other") as pour:
+        pour()
     send_there(elsewhere, frame(FAR, VM, "on"))
 
     other.hears(frame(FAR, VM, "on"))
     assert frame(FAR, VM, "on") not in ear.listen()
+
+
+def test_no_frame_is_lost_while_they_are_poured_to_and_fro(lan: Lan, elsewhere: str) -> None:
+    vni = tunnel.tunnel_id("m1", 0)
+    ear = destination(lan, vni)
+    far_end(elsewhere, vni)
+    tap, other = lan.tap("gw-other")
+    asyncio.run(plug(tap.name, "lan", muted=True))
+    frames, rounds = [frame(FAR, VM, str(number)) for number in range(1000)], 0
+    heard: list[list[bytes]] = [[], []]
+
+    with tunnel.pouring("gi-vm", "gw-other") as there, tunnel.pouring("gi-vm", "gw-vm") as back:
+        while not all(heard):  # both, while frames came
+            sending = threading.Thread(target=send_there, args=(elsewhere, *frames))
+            sending.start()
+            while sending.is_alive():
+                there()
+                back()
+            sending.join()
+            rounds += 1
+            heard = [[each for each in one.listen() if each in frames] for one in (ear, other)]
+
+    assert Counter(heard[0] + heard[1]) == Counter(rounds * frames)
 
 
 def source(lan: Lan) -> bool:

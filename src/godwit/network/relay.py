@@ -11,15 +11,17 @@ points are thrown, each kind of switch knows for itself (`switch.Points`).
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import ExitStack, closing
+from contextlib import ExitStack, closing, suppress
 from dataclasses import dataclass, field
 from time import time
 
+from godwit.core.errors import Failed, NotFound
 from godwit.network.delivered import Delivered
+from godwit.network.netlink import Prepared
 from godwit.network.ring import Capture, Frame, Injector, TapHandle
 from godwit.network.swallowed import Seen, late, left_out, swallowed
 from godwit.network.switch import Switch, Track
-from godwit.network.tunnel import pour_into
+from godwit.network.tunnel import pouring
 
 LOOKS_MOST = 50
 """Into the siding; frames that come faster than they are taken out may as well be overtaken."""
@@ -63,8 +65,17 @@ class Turnout:
             self._home = made.enter_context(closing(Injector(self.tap)))
             self._siding = made.enter_context(closing(self.switch.siding(self.tap)))
             self._points = self.switch.points(self.tap, self.mac, self._siding.name)
+            self._pouring = self._pourings()
             made.pop_all()
         self._aside_at_ms = 0.0
+
+    def _pourings(self) -> dict[str, Prepared]:
+        """By where they lead to."""
+        with suppress(NotFound):  # the older migration's tunnel ends just now
+            if self.inbound:
+                ways = (self._siding.name, self.track.tunnel, self.tap)
+                return {each: pouring(self.inbound, each) for each in ways}
+        return {}
 
     @property
     def ports(self) -> tuple[str, str]:
@@ -81,8 +92,7 @@ class Turnout:
         """What waited for the VM is on its way to the destination, and so is what comes; harmless when repeated."""
         self.set_aside()
         if self.turned is None:
-            if self.inbound:
-                pour_into(self.inbound, self._siding.name)
+            self._pour(self._siding.name)
             drained = self.handle.drain()
             self.capture.read()
             replayed = swallowed(self._seen(), drained, stopped_at_ms=stopped_at_ms)
@@ -110,8 +120,7 @@ class Turnout:
                 break
             held += self._injector.send(waiting)
         self._points.on()
-        if self.inbound:
-            pour_into(self.inbound, self.track.tunnel)
+        self._pour(self.track.tunnel)
         return held, self._injector.send(self._siding.drain())
 
     def _ours(self, come: Sequence[Frame]) -> list[Frame]:
@@ -124,9 +133,14 @@ class Turnout:
         """The VM runs here again, and what comes for it goes to its tap."""
         self._points.back()
         self._home.send(self._siding.drain())
-        if self.inbound:
-            pour_into(self.inbound, self.tap)
+        self._pour(self.tap)
         self.turned, self._aside_at_ms = None, 0.0
+
+    def _pour(self, interface: str) -> None:
+        """What the older migration's tunnel brings goes there; that one may have ended since this one was laid."""
+        if interface in self._pouring:
+            with suppress(Failed):
+                self._pouring[interface]()
 
     def hush(self) -> None:
         """The VM runs at the destination, whose own switch delivers broadcasts from now on."""
@@ -136,5 +150,7 @@ class Turnout:
         """Sockets and descriptors are given back, the siding is gone; tunnel and switch stay as they are."""
         for each in (self._points, self.capture, self.handle, self._injector, self._home, self._siding):
             each.close()
+        for call in self._pouring.values():
+            call.close()
         if self.delivered:
             self.delivered.close()

@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from godwit.core.errors import NotFound, Refused
+from godwit.network.filters import way
 from godwit.network.netlink import NLM_F_CREATE, Message, Prepared, index_of, opened
 from godwit.network.port import attach, silence
 
@@ -110,12 +111,9 @@ async def close_all_but(kept: set[str]) -> list[str]:
     return names
 
 
-def pour_into(name: str, interface: str) -> None:
-    """What comes out of that destination's end goes into another interface from now on."""
-    with opened(f"pouring {name} into {interface}") as ip:
-        index = index_of(name)
-        ip.tc("del-filter", "u32", index, parent=_INGRESS, prio=2, **_EVERYTHING)
-        _redirect(ip, index, interface)
+def pouring(name: str, interface: str) -> Prepared:
+    """A call by which what comes out of that destination's end goes into another interface from now on, every frame."""
+    return Prepared(f"pouring {name} into {interface}", [way(index_of(name), index_of(interface))])
 
 
 def exists(name: str) -> bool:
@@ -161,9 +159,9 @@ def _open_destination_end(name: str, tap: str, mac: str, tunnel: tuple[int, tupl
         try:
             index = _make(ip, name, *tunnel)
             ip.tc("add", "ingress", index, _INGRESS)
-            with Prepared(f"keeping the VM's own frames out of {name}", [_pass_up_what_comes_from(mac, index)]) as do:
+            orders = [way(index, index_of(tap)), _pass_up_what_comes_from(mac, index)]  # the first one has that handle
+            with Prepared(f"leading {name} to {tap}, without the VM's own frames", orders) as do:
                 do()
-            _redirect(ip, index, tap)
             _bring_up(ip, name, needed)
         except BaseException:
             _close(name)
