@@ -71,11 +71,12 @@ class Turnout:
 
     def _pourings(self) -> dict[str, Prepared]:
         """By where they lead to."""
+        made: dict[str, Prepared] = {}
         with suppress(NotFound):  # the older migration's tunnel ends just now
             if self.inbound:
-                ways = (self._siding.name, self.track.tunnel, self.tap)
-                return {each: pouring(self.inbound, each) for each in ways}
-        return {}
+                for each in (self._siding.name, self.track.tunnel, self.tap):
+                    made[each] = pouring(self.inbound, each)
+        return made
 
     @property
     def ports(self) -> tuple[str, str]:
@@ -96,10 +97,9 @@ class Turnout:
             drained = self.handle.drain()
             self.capture.read()
             replayed = swallowed(self._seen(), drained, stopped_at_ms=stopped_at_ms)
-            coming, known = late(self.capture.entered, drained), self.capture.count
             self._injector.send([*replayed, *drained])
-            taken: list[Frame] = []
-            held, overtaken = self._let_go(taken)
+            held, overtaken, taken = self._let_go()
+            coming, known = late(self.capture.entered, drained), self.capture.count
             self.capture.read()
             lost = left_out([*coming, *self.capture.since(known)], taken)
             again = len(replayed) + self._injector.send(self._ours(lost))
@@ -110,9 +110,9 @@ class Turnout:
         in_memory = self.delivered.heads() if self.delivered else ()
         return Seen(self.capture.entered, self.capture.said, in_memory)
 
-    def _let_go(self, taken: list[Frame]) -> tuple[int, int]:
-        """How many frames were held, and how many may have been overtaken; those from the tap are added to `taken`."""
-        held = 0
+    def _let_go(self) -> tuple[int, int, list[Frame]]:
+        """How many frames were held, how many may have been overtaken, and which were taken out of the tap."""
+        held, taken = 0, list[Frame]()
         for _ in range(LOOKS_MOST):
             come = self.handle.drain()
             taken += come
@@ -121,7 +121,7 @@ class Turnout:
             held += self._injector.send(waiting)
         self._points.on()
         self._pour(self.track.tunnel)
-        return held, self._injector.send(self._siding.drain())
+        return held, self._injector.send(self._siding.drain()), taken
 
     def _ours(self, come: Sequence[Frame]) -> list[Frame]:
         """What came to the tap although it is shut; of points that leak, without the frames of the VM's groups, which

@@ -63,11 +63,11 @@ def late(entered: Sequence[Frame], drained: Sequence[Frame]) -> list[Frame]:
     return _parted(entered, drained)[2]
 
 
-def left_out(late: Iterable[Frame], taken: Iterable[Frame]) -> list[Frame]:
+def left_out(coming: Iterable[Frame], taken: Iterable[Frame]) -> list[Frame]:
     """Those of the late ones that nobody has taken out of the tap."""
     left = Counter(frame.data for frame in taken)
     found = []
-    for frame in late:
+    for frame in coming:
         if left[frame.data]:
             left[frame.data] -= 1
         else:
@@ -83,18 +83,18 @@ def _parted(entered: Iterable[Frame], drained: Sequence[Frame]) -> tuple[list[Fr
     """
     kept, waiting, left = list(entered), Counter(frame.data for frame in drained), len(drained)
     between: list[Frame] = []
-    late: list[Frame] = []
+    after: list[Frame] = []
     first = None
-    while kept and left and len(between) + len(late) < LATE_MOST:
+    while kept and left and len(between) + len(after) < LATE_MOST:
         frame = kept.pop()
         if waiting[frame.data]:
             waiting[frame.data] -= 1
             left, first = left - 1, frame
         else:
-            (between if first else late).append(frame)
+            (between if first else after).append(frame)
     if first is None:
         return list(entered), None, []
-    return [*kept, *reversed(between)], first, late[::-1]
+    return [*kept, *reversed(between)], first, after[::-1]
 
 
 def _is_there(frame: Frame, in_memory: Sequence[bytes], before: Sequence[bytes]) -> bool:
