@@ -20,8 +20,9 @@ from godwit.core.errors import Failed, TimedOut, Unreachable
 from godwit.core.model import VmState
 from godwit.core.ownership import Cue, Record
 from godwit.host.journal_file import JournalFile
-from godwit.qemu.evidence import History
+from godwit.qemu.evidence import History, LoggedEvent
 from godwit.qemu.machine import Machine
+from godwit.qemu.monitor import QmpEvent
 from godwit.testing.world import COMES, PINNED, SPEC
 
 pytestmark = pytest.mark.anyio
@@ -42,7 +43,7 @@ class Disk(JournalFile):
 class Qemu(QuietMonitor):
     """Waits for a stream of which nothing comes."""
 
-    qemu_pid = os.getpid()
+    qemu_pid = 0
     run_dir = Path("/nowhere")
 
     def __init__(self) -> None:
@@ -50,12 +51,13 @@ class Qemu(QuietMonitor):
         self.gone = asyncio.Event()
         self.monitor = self
         self.silences = 0
+        self.told: tuple[LoggedEvent, ...] = ()
 
     async def history(self) -> History:
         if self.silences:
             self.silences -= 1
             raise Unreachable("its keeper is lost")
-        return History((), is_alive=True)
+        return History(self.told, is_alive=True)
 
     async def runstate(self) -> str:
         return "inmigrate"
@@ -114,3 +116,28 @@ async def test_a_qemu_that_did_not_end_is_ended_when_it_is_asked_again(tmp_path:
 
     assert here.ended == 2
     assert here.parted == [VmState.stopped]
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root may put anything first")
+async def test_what_arrives_gets_a_cpu_first_until_it_is_warm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("godwit.agent.incoming.FOREMOST_S", 0.01)
+    qemu = Qemu()
+    incoming = armed(Disk(tmp_path / "journal"), qemu, Here())
+    program = await asyncio.create_subprocess_exec("sleep", "1000", start_new_session=True)
+    try:
+        qemu.qemu_pid = program.pid
+        await incoming.listen()
+        await incoming.go(Go(**COMES.order().model_dump(), count=1))
+        assert os.getpriority(os.PRIO_PROCESS, program.pid) < 0
+
+        qemu.told = (LoggedEvent(1, QmpEvent("RESUME", {}, 0.0)),)
+        await incoming.close()
+        incoming = armed(Disk(tmp_path / "another"), qemu, Here())
+        await incoming.listen()
+        async with asyncio.timeout(60):
+            while os.getpriority(os.PRIO_PROCESS, program.pid):
+                await asyncio.sleep(0.01)
+    finally:
+        program.kill()
+        await program.wait()
+        await incoming.close()

@@ -169,15 +169,3 @@ async def test_wait_gone_sees_the_end_and_a_zombie_is_not_alive(tmp_path: Path) 
 async def test_pid_zero_means_nobody() -> None:
     assert not process.is_alive(0, 0)
     assert not process.kill(0, 0, signal.SIGKILL)
-
-
-async def test_going_first_is_not_for_what_is_started_later() -> None:
-    code = (
-        "import os, subprocess, sys; from godwit.host.process import go_first; before = os.nice(0); go_first(); "
-        "child = int(subprocess.check_output([sys.executable, '-c', 'import os; print(os.nice(0))'])); "
-        "assert child >= min(before, 0), child; print(os.nice(0) - before)"
-    )
-
-    lower = int(await asyncio.to_thread(subprocess.check_output, [sys.executable, "-c", code]))
-
-    assert lower <= 0, "where it may not, all stays as it is"

@@ -19,8 +19,6 @@ _SYS_PIDFD_GETFD = 438
 _DETACH = 'cd -- "$1" && shift && { "$@" >&2 & echo $!; }'
 """The shell is the first fork and leads the new session; when it ends, init inherits the program."""
 
-_FIRST = -10
-"""A nice value (sched(7)): about ten times the share of others, and at once."""
 _RESET = (signals.SIGPIPE, signals.SIGXFSZ)
 """Python ignores these two, and what is ignored stays ignored in children."""
 
@@ -76,15 +74,6 @@ def thread_wanted_s(pid: int, thread: int) -> float:
         ran_ns, waited_ns, _ = Path(f"/proc/{pid}/task/{thread}/schedstat").read_text().split()
         return (int(ran_ns) + int(waited_ns)) / 1e9
     return 0.0
-
-
-def go_first() -> None:
-    """The threads that we have now get a CPU before others do, if we may ask for that; what we start later does not."""
-    with suppress(OSError):
-        for thread in map(int, os.listdir("/proc/self/task")):
-            with suppress(ProcessLookupError):
-                os.sched_setscheduler(thread, os.SCHED_OTHER | os.SCHED_RESET_ON_FORK, os.sched_param(0))
-                os.setpriority(os.PRIO_PROCESS, thread, _FIRST)
 
 
 def spawn_detached(
