@@ -25,7 +25,7 @@ BUFFER_BYTES = 256 * 1024
 """Of each connection, at either end (the kernel doubles it): enough for 1 Gbit/s, of which it is two milliseconds."""
 SHORT_MS = 25.0
 """With so little left to send the next passes are short too: QEMU may choose among them."""
-FIRST_MS = 4
+FIRST_MS = 8
 """The rest that is worth waiting for while passes shrink: with the fixed part it makes a blackout of about 12 ms."""
 SOON_S = 0.3
 """A pass of that length is short enough to begin the hand-over during it."""
