@@ -33,6 +33,8 @@ WRITES = {"idle": (0, 0), "8 MB/s in 16 MB": (8, 16), "20 MB/s in 64 MB": (20, 6
 """MB each second, and within how many."""
 FLAGS = ((), ("--plaintext",), ("--bandwidth", "400mbit"), ("--bandwidth", "600mbit", "--plaintext"))
 PARTS_OF_A_SECOND = 10
+SETTLED_S = 1.0
+"""A guest that was just told over ssh what to do is neither idle nor writes as it will."""
 ROUNDS = 3
 """That differ."""
 
@@ -58,6 +60,7 @@ def writer(rate_mb: int, size_mb: int) -> str:
 def writing(lab: Scenario, rate_mb: int, size_mb: int) -> Iterator[None]:
     """The guest writes so many MB each second within so many, meanwhile."""
     if not rate_mb:
+        time.sleep(SETTLED_S)
         yield
         return
     nic = lab.client.vm("web").nics[0]
@@ -69,6 +72,7 @@ def writing(lab: Scenario, rate_mb: int, size_mb: int) -> Iterator[None]:
     try:
         assert running.process.stdout is not None
         running.process.stdout.readline()
+        time.sleep(SETTLED_S)
         yield
     finally:
         running.close()

@@ -135,7 +135,7 @@ async def test_what_arrives_gets_a_cpu_first_until_it_is_warm(tmp_path: Path, mo
         incoming = armed(Disk(tmp_path / "another"), qemu, Here())
         await incoming.listen()
         async with asyncio.timeout(60):
-            while os.getpriority(os.PRIO_PROCESS, program.pid):
+            while os.getpriority(os.PRIO_PROCESS, program.pid):  # noqa: ASYNC110 - nobody tells of it
                 await asyncio.sleep(0.01)
     finally:
         program.kill()

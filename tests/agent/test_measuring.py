@@ -10,6 +10,7 @@ import pytest
 
 from godwit.agent import measuring
 from godwit.agent.measuring import Links, measure
+from godwit.agent.usage import Usage
 from godwit.agent.vms import Vms
 from godwit.contract.host import Peer
 from godwit.contract.measures import Measure, Measurement, Sink
@@ -36,14 +37,13 @@ class Link:
         words: Any = {"vm": "web-1", "memory_bytes": 0, "destination": "host-b", "peer_address": "192.0.2.2:1"}
         request = Measure(**words, destination_address=address, link_age_s=link_age_s, link_is_shared=shared)
         vms = cast(Vms, SimpleNamespace(config=SimpleNamespace(host="host-a")))
-        return asyncio.run(measure(vms, request, lambda host, at: cast(Peer, self), self.links))
+        return asyncio.run(measure(vms, request, lambda host, at: cast(Peer, self), self.links, Usage(vms)))
 
 
 @pytest.fixture
 def link(monkeypatch: pytest.MonkeyPatch) -> Link:
     link = Link(GOOD, GOOD._replace(bytes_per_s=1))
     monkeypatch.setattr(measuring, "probe", link.probe)
-    monkeypatch.setattr(measuring, "SHORTEST_S", 0.0)
     return link
 
 

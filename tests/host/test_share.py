@@ -1,7 +1,5 @@
 """Shares of the CPU: given, and given back."""
 
-# ruff: noqa: ASYNC220, ASYNC221 - programs here answer at once
-
 from __future__ import annotations
 
 import os
@@ -23,7 +21,8 @@ def program() -> Iterator[subprocess.Popen[str]]:
     code = "import threading, sys; threading.Thread(target=sys.stdin.read).start(); print('', flush=True)"
     argv = [sys.executable, "-c", code]
     with subprocess.Popen(argv, stdin=-1, stdout=-1, text=True, start_new_session=True) as running:
-        assert running.stdin and running.stdout
+        assert running.stdin
+        assert running.stdout
         running.stdout.readline()
         yield running
         running.stdin.close()

@@ -25,6 +25,7 @@ from godwit.agent.peer_verbs import PeerVerbs
 from godwit.agent.relays import Relays
 from godwit.agent.room import Room
 from godwit.agent.testifying import resolve, testify
+from godwit.agent.usage import Usage
 from godwit.agent.vms import Vms
 from godwit.contract.host import (
     ConsoleData,
@@ -80,6 +81,7 @@ class Agent(DiskVerbs, GuestVerbs, PeerVerbs, Looking):
         self._relays = Relays(config, peers)
         self._observers = Observers(is_on=config.observe)
         self._links = Links()
+        self._usage = Usage(self._vms)
 
     @property
     def memory_mib(self) -> int:
@@ -93,6 +95,7 @@ class Agent(DiskVerbs, GuestVerbs, PeerVerbs, Looking):
     async def adopt(self) -> None:
         """VMs that outlived an earlier agent are ours again, and what was begun with them goes on."""
         await self._vms.adopt_all()
+        self._usage.start()
         await leftovers.sweep(self._vms)
         await self._relays.find_again(self._vms.all())
         for vm in self._vms.all():
@@ -115,6 +118,7 @@ class Agent(DiskVerbs, GuestVerbs, PeerVerbs, Looking):
 
     async def close(self) -> None:
         """The agent lets go of its VMs, which run on."""
+        await self._usage.close()
         for outgoing in self._outgoing.values():
             await outgoing.close()
         for incoming in self._incoming.values():

@@ -9,9 +9,8 @@ import os
 from collections.abc import Callable
 from time import monotonic
 
-from godwit.agent import vcpus
 from godwit.agent.local import LocalVm
-from godwit.agent.vcpus import Vcpus
+from godwit.agent.usage import Usage
 from godwit.agent.vms import Vms
 from godwit.contract.host import Peer
 from godwit.contract.measures import Measure, Measurement, OpenSink
@@ -19,15 +18,12 @@ from godwit.core.dirtying import Dirtied
 from godwit.core.errors import GodwitError
 from godwit.core.model import Disk
 from godwit.core.preflight_foretold import LOSSY
-from godwit.host import facts
 from godwit.network.link_probe import UNKNOWN, Probed, probe
 from godwit.qemu import guest_memory
 
 QUICK_MS = (100,)
 THOROUGH_MS = (1000, 2000)
 """Whole seconds, which QEMU before 8.2 counts in."""
-SHORTEST_S = 1.1 * vcpus.LEAST_S
-"""For what CPUs do meanwhile to be more than chance."""
 
 
 class Links:
@@ -51,17 +47,18 @@ class Links:
         return (link, age_s) if age_s < most_s else None
 
 
-async def measure(vms: Vms, request: Measure, peers: Callable[[str, str], Peer], links: Links) -> Measurement:
+async def measure(
+    vms: Vms, request: Measure, peers: Callable[[str, str], Peer], links: Links, usage: Usage
+) -> Measurement:
     """What could be measured; the VM and the link are hardly disturbed."""
     vm = vms.get(request.vm) if request.memory_bytes else None
     away = request.destination != vms.config.host
     peer = peers(request.destination, request.peer_address) if away else None
-    before, cpus = facts.cpu_times(), await _vcpus(vm)
-    (link, age_s), (dirtied, resident), disks, _ = await asyncio.gather(
+    idle_cpus, vcpu_share = usage.idle_cpus(), usage.vcpu_share(vm) if vm else None  # before we are busy with it
+    (link, age_s), (dirtied, resident), disks = await asyncio.gather(
         _link(request, peer, links),
         _memory(vm, request),
         asyncio.to_thread(lambda: {disk.name: _allocated_bytes(disk) for disk in request.disks}),
-        asyncio.sleep(SHORTEST_S),
     )
     return Measurement(
         link_bytes_per_s=link.bytes_per_s,
@@ -71,21 +68,9 @@ async def measure(vms: Vms, request: Measure, peers: Callable[[str, str], Peer],
         resident_bytes=resident,
         dirtied=dirtied,
         disk_bytes=disks,
-        idle_cpus=facts.idle_cpus(before, facts.cpu_times()),
-        vcpu_share=cpus.share() if cpus else None,
+        idle_cpus=idle_cpus,
+        vcpu_share=vcpu_share,
     )
-
-
-async def _vcpus(vm: LocalVm | None) -> Vcpus | None:
-    """They are looked at from now on; none: there is no VM, or it does not say what they are."""
-    if vm is None:
-        return None
-    cpus = Vcpus(vm)
-    try:
-        await cpus.begin()
-    except GodwitError:
-        return None
-    return cpus
 
 
 async def _memory(vm: LocalVm | None, request: Measure) -> tuple[tuple[Dirtied, ...], int]:

@@ -18,6 +18,7 @@ class Vcpus:
     def __init__(self, vm: LocalVm) -> None:
         self._vm = vm
         self._threads: Sequence[int] = ()
+        self._qemu_pid = 0
         self._looked_at_s = 0.0
         self._wanted_s = 0.0
 
@@ -25,11 +26,21 @@ class Vcpus:
         """The first look."""
         cpus = await self._vm.machine.monitor.execute("query-cpus-fast")
         self._threads = [each["thread-id"] for each in cpus]
-        self._looked_at_s, self._wanted_s = monotonic(), self._wanted()
+        self._qemu_pid = self._vm.machine.qemu_pid
+        self._looked_at_s, self._wanted_s = monotonic(), self.wanted_s()
+
+    @property
+    def count(self) -> int:
+        """How many there are."""
+        return len(self._threads)
+
+    def is_of(self, vm: LocalVm) -> bool:
+        """It is that VM in the same QEMU."""
+        return self._vm is vm and self._qemu_pid == vm.machine.qemu_pid
 
     def share(self) -> float | None:
         """The part of the time since the last look in which they had work, 0 to 1; none: too short, or not begun."""
-        now, wanted_s = monotonic(), self._wanted()
+        now, wanted_s = monotonic(), self.wanted_s()
         seconds = now - self._looked_at_s
         if not self._threads or seconds < LEAST_S:
             return None
@@ -37,5 +48,6 @@ class Vcpus:
         self._looked_at_s, self._wanted_s = now, wanted_s
         return round(min(max(share, 0.0), 1.0), 3)
 
-    def _wanted(self) -> float:
+    def wanted_s(self) -> float:
+        """How long they had work since their QEMU began, all together."""
         return sum(thread_wanted_s(self._vm.machine.qemu_pid, each) for each in self._threads)

@@ -16,6 +16,9 @@ from godwit.core.model import Fact
 
 NOISE = 0.005
 """Of what samples hold on average: models whose errors differ by less explain them equally well."""
+DOUBT = 0.05
+"""Of the same: a guest that goes round and round, as most do that write much, and does so in bursts, looks by chance
+like one that writes at random; which it is taken for only where that explains so much more."""
 _TURNS = tuple(0.01 * 1.06**each for each in range(150))
 """How often a guest may write as much as its working set within the longest sample: 0.01 to 60 times."""
 
@@ -73,8 +76,9 @@ def dirtying(samples: Sequence[Dirtied], *, memory_bytes: int) -> Dirtying:
     steady = Dirtying(_slope(told), float(memory_bytes))
     known = [steady, *(_fitted(told, shape, x) for shape in SHAPES for x in _TURNS)]
     known = [each for each in known if 0 < each.working_set_bytes <= memory_bytes]
-    errors = [_error(each, told) for each in known]
-    enough = min(errors) + NOISE * statistics.fmean(each.bytes for each in told)
+    usual = statistics.fmean(each.bytes for each in told)
+    errors = [_error(each, told) + (DOUBT * usual if each.shape is at_random else 0.0) for each in known]
+    enough = min(errors) + NOISE * usual
     return min(
         (each for each, error in zip(known, errors, strict=True) if error <= enough),
         key=lambda each: each.bytes_per_s,

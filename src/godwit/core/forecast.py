@@ -32,7 +32,7 @@ from godwit.core.wording import size
 
 LEAST_FIXED_MS = 2.0
 """Nothing saves and loads devices faster."""
-AROUND_MS = 600.0
+AROUND_MS = 400.0
 """What a move takes besides copying, where no earlier move tells: preparing and settling."""
 THOROUGH_MS = 3000.0
 """What looking at how the guest writes takes more where there is a deadline."""
