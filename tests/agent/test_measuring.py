@@ -9,7 +9,7 @@ from typing import Any, cast
 import pytest
 
 from godwit.agent import measuring
-from godwit.agent.measuring import Links, measure
+from godwit.agent.measuring import Gauges, Links, measure
 from godwit.agent.usage import Usage
 from godwit.agent.vms import Vms
 from godwit.contract.host import Peer
@@ -37,7 +37,7 @@ class Link:
         words: Any = {"vm": "web-1", "memory_bytes": 0, "destination": "host-b", "peer_address": "192.0.2.2:1"}
         request = Measure(**words, destination_address=address, link_age_s=link_age_s, link_is_shared=shared)
         vms = cast(Vms, SimpleNamespace(config=SimpleNamespace(host="host-a")))
-        return asyncio.run(measure(vms, request, lambda host, at: cast(Peer, self), self.links, Usage(vms)))
+        return asyncio.run(measure(vms, request, lambda host, at: cast(Peer, self), Gauges(self.links, Usage(vms))))
 
 
 @pytest.fixture

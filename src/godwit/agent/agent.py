@@ -18,7 +18,7 @@ from godwit.agent.guest import GuestVerbs
 from godwit.agent.incoming import Incoming
 from godwit.agent.local import AT_HOME
 from godwit.agent.looking import Looking
-from godwit.agent.measuring import Links
+from godwit.agent.measuring import Gauges, Links
 from godwit.agent.observing import Observers
 from godwit.agent.outgoing import Outgoing
 from godwit.agent.peer_verbs import PeerVerbs
@@ -80,8 +80,7 @@ class Agent(DiskVerbs, GuestVerbs, PeerVerbs, Looking):
         self._moving: dict[str, Order] = {}
         self._relays = Relays(config, peers)
         self._observers = Observers(is_on=config.observe)
-        self._links = Links()
-        self._usage = Usage(self._vms)
+        self._gauges = Gauges(Links(), Usage(self._vms))
 
     @property
     def memory_mib(self) -> int:
@@ -95,7 +94,7 @@ class Agent(DiskVerbs, GuestVerbs, PeerVerbs, Looking):
     async def adopt(self) -> None:
         """VMs that outlived an earlier agent are ours again, and what was begun with them goes on."""
         await self._vms.adopt_all()
-        self._usage.start()
+        self._gauges.usage.start()
         await leftovers.sweep(self._vms)
         await self._relays.find_again(self._vms.all())
         for vm in self._vms.all():
@@ -118,7 +117,7 @@ class Agent(DiskVerbs, GuestVerbs, PeerVerbs, Looking):
 
     async def close(self) -> None:
         """The agent lets go of its VMs, which run on."""
-        await self._usage.close()
+        await self._gauges.usage.close()
         for outgoing in self._outgoing.values():
             await outgoing.close()
         for incoming in self._incoming.values():

@@ -10,9 +10,8 @@ from typing import Any
 
 from godwit.agent.guest import has_guest_agent, lacking
 from godwit.agent.local import LocalVm
-from godwit.agent.measuring import Links, measure
+from godwit.agent.measuring import Gauges, measure
 from godwit.agent.pulse import pulse
-from godwit.agent.usage import Usage
 from godwit.agent.vms import Vms
 from godwit.contract.host import Peer, VmRef
 from godwit.contract.looks import ExchangeFrames, FilesLook, LookAtFiles, SegmentProbe, SegmentsLook
@@ -31,12 +30,11 @@ class Looking:
     _config: AgentConfig
     _vms: Vms
     _peers: Callable[[str, str], Peer]
-    _links: Links
-    _usage: Usage
+    _gauges: Gauges
 
     async def measure(self, request: Measure, /) -> Measurement:
         """The link, the guest's memory and how it writes."""
-        return await measure(self._vms, request, self._peers, self._links, self._usage)
+        return await measure(self._vms, request, self._peers, self._gauges)
 
     async def look_at_vm(self, request: VmRef, /) -> VmLook:
         """What its QEMU says of itself."""

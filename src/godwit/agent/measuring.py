@@ -8,6 +8,7 @@ import math
 import os
 from collections.abc import Callable
 from time import monotonic
+from typing import NamedTuple
 
 from godwit.agent.local import LocalVm
 from godwit.agent.usage import Usage
@@ -47,16 +48,22 @@ class Links:
         return (link, age_s) if age_s < most_s else None
 
 
-async def measure(
-    vms: Vms, request: Measure, peers: Callable[[str, str], Peer], links: Links, usage: Usage
-) -> Measurement:
+class Gauges(NamedTuple):
+    """What is known without being measured anew."""
+
+    links: Links
+    usage: Usage
+
+
+async def measure(vms: Vms, request: Measure, peers: Callable[[str, str], Peer], gauges: Gauges) -> Measurement:
     """What could be measured; the VM and the link are hardly disturbed."""
     vm = vms.get(request.vm) if request.memory_bytes else None
     away = request.destination != vms.config.host
     peer = peers(request.destination, request.peer_address) if away else None
-    idle_cpus, vcpu_share = usage.idle_cpus(), usage.vcpu_share(vm) if vm else None  # before we are busy with it
+    idle_cpus = gauges.usage.idle_cpus()  # before we are busy with it
+    vcpu_share = gauges.usage.vcpu_share(vm) if vm else None
     (link, age_s), (dirtied, resident), disks = await asyncio.gather(
-        _link(request, peer, links),
+        _link(request, peer, gauges.links),
         _memory(vm, request),
         asyncio.to_thread(lambda: {disk.name: _allocated_bytes(disk) for disk in request.disks}),
     )
