@@ -20,9 +20,8 @@ from godwit.core.errors import Failed, TimedOut, Unreachable
 from godwit.core.model import VmState
 from godwit.core.ownership import Cue, Record
 from godwit.host.journal_file import JournalFile
-from godwit.qemu.evidence import History, LoggedEvent
+from godwit.qemu.evidence import History
 from godwit.qemu.machine import Machine
-from godwit.qemu.monitor import QmpEvent
 from godwit.testing.world import COMES, PINNED, SPEC
 
 pytestmark = pytest.mark.anyio
@@ -51,13 +50,12 @@ class Qemu(QuietMonitor):
         self.gone = asyncio.Event()
         self.monitor = self
         self.silences = 0
-        self.told: tuple[LoggedEvent, ...] = ()
 
     async def history(self) -> History:
         if self.silences:
             self.silences -= 1
             raise Unreachable("its keeper is lost")
-        return History(self.told, is_alive=True)
+        return History((), is_alive=True)
 
     async def runstate(self) -> str:
         return "inmigrate"
@@ -77,6 +75,9 @@ class Here:
         self.ended += 1
         if self.ended == 1:
             raise TimedOut("it does not end")
+
+    def tell(self, vm: LocalVm, state: VmState) -> None:
+        assert state == VmState.running
 
     def part(self, vm: LocalVm, state: VmState) -> None:
         self.parted.append(state)
@@ -130,10 +131,12 @@ async def test_what_arrives_gets_a_cpu_first_until_it_is_warm(tmp_path: Path, mo
         await incoming.go(Go(**COMES.order().model_dump(), count=1))
         assert os.getpriority(os.PRIO_PROCESS, program.pid) < 0
 
-        qemu.told = (LoggedEvent(1, QmpEvent("RESUME", {}, 0.0)),)
         await incoming.close()
         incoming = armed(Disk(tmp_path / "another"), qemu, Here())
-        await incoming.listen()
+        for cue in (Cue.went, Cue.loaded, Cue.resumed):
+            incoming.vm.owner.take(cue, count=1)
+        answer = await incoming.go(Go(**COMES.order().model_dump(), count=1))
+        assert answer.verdict == "running"
         async with asyncio.timeout(60):
             while os.getpriority(os.PRIO_PROCESS, program.pid):  # noqa: ASYNC110 - nobody tells of it
                 await asyncio.sleep(0.01)

@@ -55,3 +55,12 @@ def test_one_sample_is_taken_for_ever_new_pages() -> None:
 def test_nothing_measured_is_a_guest_that_stands_still() -> None:
     assert dirtying([], memory_bytes=MEMORY).within(10) == 0
     assert dirtying([Dirtied(seconds=1.0, bytes=0)], memory_bytes=MEMORY).within(10) == 0
+
+
+def test_bursts_that_look_a_little_like_writing_at_random_are_not_taken_for_it() -> None:
+    """What passes of a guest told that writes 6 MB each tenth of a second, round and round in 32 MB."""
+    told = ((1.621, 32.9), (0.298, 13.9), (0.13, 6.9))
+
+    model = dirtying([Dirtied(seconds=each, bytes=round(size * MB)) for each, size in told], memory_bytes=MEMORY)
+
+    assert model.shape is in_turn

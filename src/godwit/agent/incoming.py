@@ -23,7 +23,7 @@ from godwit.core.milestones import Milestone
 from godwit.core.model import VmState
 from godwit.core.ownership import Act, Cue, Ownership, Stream
 from godwit.core.report import TimelineEntry
-from godwit.host import share
+from godwit.host import priority
 from godwit.network import tunnel
 from godwit.network.ring import Injector, TapHandle
 from godwit.network.switch import Call
@@ -101,7 +101,7 @@ class Incoming:
             self._answer = asyncio.get_running_loop().create_future()
         answer = self._answer
         self._note(time.time() * 1000, Milestone.told)
-        share.put_foremost(self.vm.machine.qemu_pid)
+        priority.put_foremost(self.vm.machine.qemu_pid)
         await self.course.take(Cue.went_last if request.last else Cue.went, count=request.count)
         if self._loaded:
             await self.course.look(LOADED)
@@ -226,7 +226,6 @@ class Incoming:
         elif event.name == "RESUME" and self._resumed_at_ms is None:
             self._resumed_at_ms = event.at_ms
             self._note(event.at_ms, Milestone.resumed)
-            asyncio.get_running_loop().call_later(FOREMOST_S, share.put_back, self.vm.machine.qemu_pid)
 
     async def _commit_network(self) -> None:
         """Blocks the loop for some 0.1 ms: `cont` may not come before it."""
@@ -269,6 +268,8 @@ class Incoming:
         self._vms.part(self.vm, VmState.stopped)
 
     async def _answer_running(self) -> None:
+        """By whatever way it came to run; a source that asks again has put it foremost again."""
+        asyncio.get_running_loop().call_later(FOREMOST_S, priority.put_back, self.vm.machine.qemu_pid)
         self.vm.alarm = ""
         if self.vm.owner.state == Ownership.running:
             self._vms.tell(self.vm, VmState.running)

@@ -8,7 +8,7 @@ from time import monotonic
 from typing import NamedTuple
 
 from godwit.agent.local import LocalVm
-from godwit.agent.vcpus import LEAST_S, Vcpus
+from godwit.agent.vcpus import Vcpus
 from godwit.agent.vms import Vms
 from godwit.core.errors import GodwitError
 from godwit.host import facts
@@ -24,8 +24,8 @@ class _Look(NamedTuple):
 
     at_s: float
     cpu_times: tuple[float, float]
-    wanted_s: dict[str, float]
-    """By VM, all of its vCPUs together, since its QEMU began."""
+    wanted_s: dict[Vcpus, float]
+    """Of each VM's, since its QEMU began."""
 
 
 class Usage:
@@ -49,11 +49,9 @@ class Usage:
 
     def vcpu_share(self, vm: LocalVm) -> float | None:
         """The part of the last moments in which its vCPUs had work, 0 to 1; none: it is here for too short a time."""
-        then, vcpus = next((each for each in self._looks if vm.name in each.wanted_s), None), self._vcpus.get(vm.name)
-        if then is None or vcpus is None or (seconds := monotonic() - then.at_s) < LEAST_S:
-            return None
-        share = (vcpus.wanted_s() - then.wanted_s[vm.name]) / seconds / vcpus.count
-        return round(min(max(share, 0.0), 1.0), 3)
+        vcpus = self._vcpus.get(vm.name)
+        then = next((each for each in self._looks if vcpus in each.wanted_s), None)
+        return vcpus.share_since(then.at_s, then.wanted_s[vcpus]) if vcpus and then else None
 
     def idle_cpus(self) -> float:
         """How many CPUs had nothing to do; 0 until that is known."""
@@ -76,6 +74,5 @@ class Usage:
                 continue
             known[name] = vcpus
         self._vcpus = known
-        self._looks.append(
-            _Look(monotonic(), facts.cpu_times(), {name: each.wanted_s() for name, each in known.items()})
-        )
+        wanted_s = {each: each.wanted_s() for each in known.values()}
+        self._looks.append(_Look(monotonic(), facts.cpu_times(), wanted_s))

@@ -29,23 +29,23 @@ class Vcpus:
         self._qemu_pid = self._vm.machine.qemu_pid
         self._looked_at_s, self._wanted_s = monotonic(), self.wanted_s()
 
-    @property
-    def count(self) -> int:
-        """How many there are."""
-        return len(self._threads)
-
     def is_of(self, vm: LocalVm) -> bool:
         """It is that VM in the same QEMU."""
         return self._vm is vm and self._qemu_pid == vm.machine.qemu_pid
 
     def share(self) -> float | None:
         """The part of the time since the last look in which they had work, 0 to 1; none: too short, or not begun."""
-        now, wanted_s = monotonic(), self.wanted_s()
-        seconds = now - self._looked_at_s
+        share = self.share_since(self._looked_at_s, self._wanted_s)
+        if share is not None:
+            self._looked_at_s, self._wanted_s = monotonic(), self.wanted_s()
+        return share
+
+    def share_since(self, at_s: float, wanted_s: float) -> float | None:
+        """As `share`, since a moment (on the monotonic clock) at which they had had work for so long."""
+        seconds = monotonic() - at_s
         if not self._threads or seconds < LEAST_S:
             return None
-        share = (wanted_s - self._wanted_s) / seconds / len(self._threads)
-        self._looked_at_s, self._wanted_s = now, wanted_s
+        share = (self.wanted_s() - wanted_s) / seconds / len(self._threads)
         return round(min(max(share, 0.0), 1.0), 3)
 
     def wanted_s(self) -> float:

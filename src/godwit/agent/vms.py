@@ -16,7 +16,7 @@ from godwit.core.config import AgentConfig
 from godwit.core.errors import Failed, GodwitError, NotFound, Refused, Unreachable
 from godwit.core.model import VmSpec, VmState, VmStatus
 from godwit.core.ownership import TABLE, Cue
-from godwit.host import process, share
+from godwit.host import priority, process
 from godwit.host.facts import boot_id
 from godwit.host.journal_file import JournalFile
 from godwit.qemu import guest_agent
@@ -228,7 +228,7 @@ class Vms:
             place.passport.unlink()
             owner.take(Cue.qemu_died)
             return
-        share.put_back(machine.qemu_pid)  # it may have come in just before our time
+        priority.put_back(machine.qemu_pid)  # it may have come in just before our time
         self.welcome(LocalVm(passport, owner, machine, await _state(owner, machine), waits=self.config.waits))
         log.info("found %s again: QEMU %d, journal %s", name, machine.qemu_pid, owner.state)
 

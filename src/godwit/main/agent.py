@@ -14,7 +14,7 @@ from godwit.contract.host import Host, Peer
 from godwit.core.config import AgentConfig
 from godwit.core.errors import Failed, Refused
 from godwit.core.model import QemuFacts
-from godwit.host import share
+from godwit.host import priority
 from godwit.main.ready import tell_ready
 from godwit.qemu.probe import accelerator, qemu_facts
 from godwit.rpc.remote import Connection, connect
@@ -64,7 +64,7 @@ async def run(config: AgentConfig) -> None:
             await stack.enter_async_context(serve(services, listen=config.listen, tls=config.tls))
             if config.metrics:
                 await stack.enter_async_context(exposed(metrics.text, config.metrics))
-            share.go_first()  # in a blackout others wait for us
+            priority.go_first()  # in a blackout others wait for us
             log.info("the agent of %s answers at %s", config.host, ", ".join(config.listen))
             await _told_to_stop(asked, agent)
     finally:

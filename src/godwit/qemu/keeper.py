@@ -36,7 +36,7 @@ from selectors import EVENT_READ, DefaultSelector
 from typing import Any
 
 from godwit.core.errors import GodwitError
-from godwit.host import process, share
+from godwit.host import priority, process
 from godwit.qemu.child import Child
 from godwit.qemu.event_log import EventLog
 from godwit.qemu.qmp_stream import Objects, encode
@@ -236,7 +236,7 @@ def main(directory: Path, ready_fd: int | None) -> None:
     _write_self(directory)
     is_adopted = (directory / "qemu.json").exists()
     qemu = Child.adopt(directory) if is_adopted else Child.start(directory)
-    share.go_first()  # what QEMU says at the switch-over goes through us
+    priority.go_first()  # what QEMU says at the switch-over goes through us
     keeper = Keeper(directory, qemu)
     if is_adopted:
         keeper.note_gap()

@@ -1,4 +1,4 @@
-"""Shares of the CPU: given, and given back."""
+"""Who gets a CPU first: put there, and put back."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from godwit.host import share
+from godwit.host import priority
 
 MAY = os.geteuid() == 0
 
@@ -37,7 +37,7 @@ def nice_values(pid: int) -> set[int]:
 
 def test_going_first_is_not_for_what_is_started_later() -> None:
     code = (
-        "import os, subprocess, sys; from godwit.host.share import go_first; before = os.nice(0); go_first(); "
+        "import os, subprocess, sys; from godwit.host.priority import go_first; before = os.nice(0); go_first(); "
         "child = int(subprocess.check_output([sys.executable, '-c', 'import os; print(os.nice(0))'])); "
         "assert child >= min(before, 0), child; print(os.nice(0) - before)"
     )
@@ -51,18 +51,18 @@ def test_who_is_put_foremost_is_so_with_all_threads_until_put_back(program: subp
     usual = nice_values(program.pid)
     assert usual == {0}
 
-    share.put_foremost(program.pid)
+    priority.put_foremost(program.pid)
     assert max(nice_values(program.pid)) < 0 if MAY else nice_values(program.pid) == usual
 
-    share.put_back(program.pid)
+    priority.put_back(program.pid)
     assert nice_values(program.pid) == usual
 
 
 def test_a_share_that_somebody_else_gave_stays(program: subprocess.Popen[str]) -> None:
     os.setpriority(os.PRIO_PROCESS, program.pid, 7)
 
-    share.put_foremost(program.pid)
-    share.put_back(program.pid)
+    priority.put_foremost(program.pid)
+    priority.put_back(program.pid)
 
     assert nice_values(program.pid) == {0, 7}
 
@@ -71,5 +71,5 @@ def test_a_process_that_is_gone_is_left_alone() -> None:
     with subprocess.Popen(["true"]) as ended:
         ended.wait()
 
-    share.put_foremost(ended.pid)
-    share.put_back(ended.pid)
+    priority.put_foremost(ended.pid)
+    priority.put_back(ended.pid)
